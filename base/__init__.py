@@ -1,0 +1,8 @@
+"""The four abstract classes that data sets, loaders, models and trainers subclass."""
+
+from base.base_dataloader import BaseDataLoader
+from base.base_dataset import BaseDataSet
+from base.base_model import BaseModel, SegmentationOutput
+from base.base_trainer import BaseTrainer
+
+__all__ = ["BaseDataLoader", "BaseDataSet", "BaseModel", "BaseTrainer", "SegmentationOutput"]

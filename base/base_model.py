@@ -1,0 +1,152 @@
+"""What every model promises: one output type, exact output size, parameter groups, lasting freezes."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, ABCMeta, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ALIGN_CORNERS = False  # one policy for every resize of features or logits
+
+
+class SegmentationOutput(NamedTuple):
+    """What every model returns (a NamedTuple, so that DataParallel can gather it).
+
+    Attributes:
+        logits: (N, num_classes, H, W), unnormalised, at exactly the size of the input.
+        aux: logits of auxiliary heads, same shape; empty in eval mode.
+    """
+
+    logits: Tensor
+    aux: tuple[Tensor, ...] = ()
+
+
+class _ModelMeta(ABCMeta):
+    """Takes the freezing options off the constructor call and applies them to the finished model.
+
+    A subclass therefore neither declares nor forwards them, and cannot forget to.
+    """
+
+    def __call__(
+        cls, *args: Any, freeze_bn: bool = False, freeze_backbone: bool = False, **kwargs: Any
+    ) -> Any:
+        model = super().__call__(*args, **kwargs)
+        model.freeze(bn=freeze_bn, backbone=freeze_backbone)
+        return model
+
+
+class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
+    """Base of every architecture.
+
+    A subclass builds its layers in ``__init__(self, num_classes, in_channels=3, ...)``, puts the
+    pretrained part (if it has one) in ``self.backbone``, sets :attr:`stride`, and implements
+    :meth:`_forward`. Padding, cropping, resizing and freezing are done here.
+
+    Every constructor also takes ``freeze_bn`` (batch norm keeps its statistics and its affine
+    parameters) and ``freeze_backbone`` (the backbone neither trains nor moves its statistics).
+    """
+
+    stride: int = 1  # inputs reach _forward padded to a multiple of this
+    backbone: nn.Module  # only where there is a pretrained part (no class attribute: it would hide the module)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = _with_freezing(
+            inspect.signature(cls.__init__, eval_str=True)
+        )  # type: ignore[attr-defined]
+
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        if num_classes < 1 or in_channels < 1:
+            raise ValueError("num_classes and in_channels must be at least 1")
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self._freeze_bn = False
+        self._freeze_backbone = False
+
+    @abstractmethod
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
+        """Compute logits of (N, C, H, W) images whose sides are multiples of :attr:`stride`.
+
+        Returns:
+            Logits, or a :class:`SegmentationOutput`, at any resolution; the base resizes them.
+        """
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Logits at exactly the size of ``images`` (N, in_channels, H, W), for every H, W >= 1."""
+        height, width = images.shape[-2:]
+        padded = _pad_to_multiple(images, self.stride)
+        output = self._forward(padded)
+        if isinstance(output, Tensor):
+            output = SegmentationOutput(output)
+        size = padded.shape[-2:]
+        return SegmentationOutput(
+            _fit(output.logits, size)[..., :height, :width],
+            tuple(_fit(aux, size)[..., :height, :width] for aux in output.aux),
+        )
+
+    def get_backbone_params(self) -> list[nn.Parameter]:
+        """Trainable parameters of the pretrained part; empty where there is none."""
+        backbone = self._modules.get("backbone")
+        return [] if backbone is None else [p for p in backbone.parameters() if p.requires_grad]
+
+    def get_decoder_params(self) -> list[nn.Parameter]:
+        """Every trainable parameter that is not in the backbone."""
+        backbone = {id(p) for p in self.get_backbone_params()}
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in backbone]
+
+    def freeze(self, *, bn: bool = False, backbone: bool = False) -> None:
+        """Freeze batch norm and/or the backbone, for good: :meth:`train` keeps it so.
+
+        Raises:
+            ValueError: ``backbone`` is asked for and the model has none.
+        """
+        if backbone and self._modules.get("backbone") is None:
+            raise ValueError(f"freeze_backbone: {type(self).__name__} has no backbone to freeze")
+        self._freeze_bn |= bn
+        self._freeze_backbone |= backbone
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> BaseModel:
+        """Set training mode, except where the model is frozen."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        return self
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        frozen: list[nn.Module] = []
+        if self._freeze_backbone:
+            frozen.append(self.backbone)
+        if self._freeze_bn:
+            frozen += [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        return frozen
+
+
+def _with_freezing(signature: inspect.Signature) -> inspect.Signature:
+    """The constructor's own parameters (less self) and the two that the metaclass takes."""
+    own = list(signature.parameters.values())[1:]
+    policies = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+        for name in ("freeze_bn", "freeze_backbone")
+    ]
+    return signature.replace(parameters=own + policies, return_annotation=inspect.Signature.empty)
+
+
+def _pad_to_multiple(images: Tensor, stride: int) -> Tensor:
+    """Pad right and bottom with 0, which is the data set's mean colour."""
+    height, width = images.shape[-2:]
+    bottom, right = -height % stride, -width % stride
+    return F.pad(images, (0, right, 0, bottom)) if bottom or right else images
+
+
+def _fit(logits: Tensor, size: torch.Size) -> Tensor:
+    if logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)

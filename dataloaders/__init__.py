@@ -1,0 +1,1 @@
+"""The catalogue of data sets: one import line per name that a config may use."""

@@ -1,0 +1,1 @@
+"""Rooms shared by training, evaluation and inference; imports only torch, numpy and the standard library."""

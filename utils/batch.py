@@ -1,0 +1,54 @@
+"""What travels from a data set to the device."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+
+class LabelledImage(NamedTuple):
+    """One sample as a data set delivers it, before it is collated.
+
+    Attributes:
+        image: (H, W, C) uint8 in the channel order of the data set (RGB).
+        label: (H, W) uint8 class indices 0..C-1, 255 = void.
+        image_id: the name that reports and outputs use, unique in the data set.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    image_id: str
+
+
+class Batch(NamedTuple):
+    """One batch on the host: still uint8, still channels last, so that little is copied.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        target: (N, H, W) uint8, 255 = void.
+        image_ids: N names.
+    """
+
+    images: Tensor
+    target: Tensor
+    image_ids: tuple[str, ...]
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader's pinning thread."""
+        return Batch(self.images.pin_memory(), self.target.pin_memory(), self.image_ids)
+
+
+class DeviceBatch(NamedTuple):
+    """One batch on the device, ready for the model.
+
+    Attributes:
+        images: (N, C, H, W) float, normalised by the data set's mean and std, channels_last in memory.
+        target: (N, H, W) int64 class indices, 255 = void.
+        image_ids: N names.
+    """
+
+    images: Tensor
+    target: Tensor
+    image_ids: tuple[str, ...]
