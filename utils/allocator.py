@@ -1,0 +1,32 @@
+"""Lets the C allocator keep the memory that one training step frees for the next one.
+
+By default glibc returns every large block to the kernel, which hands it back zeroed, one page fault
+per 4 KB: on a CPU a large part of a training step. Peak memory is the same; the process just does not
+shrink between two steps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
+_M_MMAP_MAX = -4
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to serve large blocks from the heap and not to trim it.
+
+    Returns:
+        Whether it took effect; False on anything but Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, 64 * 2**20))
+    return all(mallopt(option, value) for option, value in settings)

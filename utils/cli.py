@@ -1,0 +1,43 @@
+"""Runs an entry script: errors that people can mend end in one line and a documented exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from utils.errors import SegwrightError
+
+
+def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
+    """Call ``main`` and return the exit code of the process.
+
+    Args:
+        main: the script's work; returns its exit code, ``None`` for 0.
+        debug: let errors through with their traceback.
+    """
+    try:
+        return main() or 0
+    except SegwrightError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {_describe(error)}", file=sys.stderr)
+        return 4
+
+
+def _describe(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
