@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from utils.errors import SegwrightError
+from utils.errors import ConfigError, SegwrightError
 
 
 def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
@@ -36,6 +37,15 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
             raise
         print(f"error: {_describe(error)}", file=sys.stderr)
         return 4
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Put the name of the config file before every mistake found in it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {problem}" for problem in error.problems) from error
 
 
 def _describe(error: OSError) -> str:

@@ -49,7 +49,11 @@ def resolve_device(name: str | None = None, n_gpu: int = 1) -> torch.device:
 def _from_count(n_gpu: int) -> list[torch.device]:
     available = torch.cuda.device_count()
     if n_gpu > available:
-        logger.info("n_gpu is %d; this machine has %d: running on %s",
-                    n_gpu, available, f"{available} GPU(s)" if available else "the CPU")
+        logger.info(
+            "n_gpu is %d; this machine has %d: running on %s",
+            n_gpu,
+            available,
+            f"{available} GPU(s)" if available else "the CPU",
+        )
     count = min(n_gpu, available)
     return [torch.device("cuda", number) for number in range(count)] or [torch.device("cpu")]

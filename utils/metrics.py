@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 
-
 class ConfusionMatrix:
     """Counts (true class, predicted class) pairs in int64, on the device, without waiting for it.
 
@@ -39,7 +38,9 @@ class ConfusionMatrix:
             target: (N, H, W) integer class indices 0..C-1; anything else is void and not counted.
         """
         if prediction.ndim == target.ndim + 1:
-            prediction = prediction.detach().max(dim=1).indices  # several times faster than argmax on CPUs
+            prediction = (
+                prediction.detach().max(dim=1).indices
+            )  # several times faster than argmax on CPUs
         side = self.num_classes + 1
         void = (target < 0) | (target >= self.num_classes)
         rows = target.long().masked_fill(void, self.num_classes)
@@ -125,9 +126,15 @@ class SegmentationMetrics:
     @property
     def summary(self) -> str:
         """``mIoU 0.531 (mean over 3 of 4 classes; not seen: boat)`` and the other figures."""
-        absent = [name for name, value in zip(self.classes, self.iou, strict=True) if np.isnan(value)]
+        absent = [
+            name for name, value in zip(self.classes, self.iou, strict=True) if np.isnan(value)
+        ]
         counted = len(self.classes) - len(absent)
-        unseen = f"; not seen: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}" if absent else ""
+        unseen = (
+            f"; not seen: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+            if absent
+            else ""
+        )
         return (
             f"mIoU {self.mean_iou:.4f} (mean over {counted} of {len(self.classes)} classes{unseen}), "
             f"pixel accuracy {self.pixel_accuracy:.4f}, mean accuracy {self.mean_accuracy:.4f}, "
@@ -144,20 +151,20 @@ class SegmentationMetrics:
             "Mean_F1": self.mean_f1,
         }
 
-    def to_plain(self) -> dict[str, Any]:
-        """Plain types; a figure that does not exist is ``None``."""
+    def to_figures(self) -> dict[str, Any]:
+        """:meth:`scalars`, and per-class tables in which a figure that does not exist is ``None``."""
         per_class = {"Class_IoU": self.iou, "Class_Accuracy": self.accuracy, "Class_F1": self.f1}
-        plain: dict[str, Any] = {name: _plain(value) for name, value in self.scalars().items()}
+        figures: dict[str, Any] = dict(self.scalars())
         for name, values in per_class.items():
-            plain[name] = {c: _plain(v) for c, v in zip(self.classes, values, strict=True)}
-        return plain
+            figures[name] = {c: _plain(v) for c, v in zip(self.classes, values, strict=True)}
+        return figures
 
 
 METRIC_NAMES = ("Pixel_Accuracy", "Mean_Accuracy", "Mean_IoU", "FW_IoU", "Mean_F1")
 
 
 class LossMeter:
-    """Average of named losses weighted by what each batch's mean was taken over, kept on the device.
+    """Averages of named losses over everything that they were taken over, kept on the device.
 
     Args:
         device: where the losses are.
@@ -168,17 +175,29 @@ class LossMeter:
         self._sums: dict[str, Tensor] = {}
         self._weight = torch.zeros((), dtype=torch.float64, device=device)
 
-    def update(self, losses: dict[str, Tensor], weight: Tensor | float) -> None:
-        """Add scalar losses that are means over ``weight`` (for example valid pixels)."""
+    def update(self, losses: dict[str, Tensor], scale: Tensor, weight: Tensor) -> None:
+        """Add one batch.
+
+        Args:
+            losses: name -> scalar, a sum over the batch divided by ``scale``.
+            scale: what the losses were divided by, such as the valid pixels of the whole step.
+            weight: this batch's part of it.
+        """
         for name, value in losses.items():
-            added = value.detach().double() * weight
+            added = value.detach().double() * scale
             self._sums[name] = self._sums[name] + added if name in self._sums else added
         self._weight = self._weight + weight
+
+    def reset(self) -> None:
+        self._sums.clear()
+        self._weight = torch.zeros_like(self._weight)
 
     def compute(self) -> dict[str, float]:
         """The averages; NaN where nothing was weighed."""
         weight = float(self._weight)
-        return {k: float(total) / weight if weight else float("nan") for k, total in self._sums.items()}
+        return {
+            k: float(total) / weight if weight else float("nan") for k, total in self._sums.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": {k: v.cpu() for k, v in self._sums.items()}, "weight": self._weight.cpu()}

@@ -70,7 +70,9 @@ def _parse(setting: str, names: Collection[str]) -> tuple[str | None, int]:
         return None, 0
     direction, _, wanted = setting.partition(" ")
     if direction not in ("max", "min") or not wanted:
-        raise ConfigError(f"trainer.monitor: expected 'max NAME', 'min NAME' or 'off', got '{setting}'")
+        raise ConfigError(
+            f"trainer.monitor: expected 'max NAME', 'min NAME' or 'off', got '{setting}'"
+        )
     for name in (f"val_{wanted}", wanted, f"train_{wanted}"):
         if name in names:
             return name, 1 if direction == "max" else -1

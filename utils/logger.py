@@ -1,0 +1,35 @@
+"""Sets up the log of an entry script: the console (beside progress bars) and a file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+class _BesideProgressBars(logging.Handler):
+    """Writes above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except (OSError, ValueError):  # the console has gone; the file still gets the line
+            self.handleError(record)
+
+
+def log_to_console(level: int = logging.INFO) -> None:
+    """Show the program's messages on standard error. To be called once, by an entry script."""
+    handler = _BesideProgressBars()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.raiseExceptions = False
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Append the program's messages to a file; returns the handler, to be removed by the caller."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler
