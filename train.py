@@ -48,9 +48,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY.PATH=VALUE",
         help="change a key of the config",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="do everything up to the first step, then exit"
-    )
+    parser.add_argument("--check", action="store_true", help="do everything up to the first step, then exit")
     parser.add_argument(
         "--allow-change",
         action="store_true",
@@ -208,9 +206,7 @@ def build_loaders(
         return train_loader, None
     if experiment.val_loader is None:
         return train_loader, train_loader.get_val_loader()
-    val_loader = build(
-        dataloaders, BaseDataLoader, config["val_loader"], "val_loader", seed=experiment.seed
-    )
+    val_loader = build(dataloaders, BaseDataLoader, config["val_loader"], "val_loader", seed=experiment.seed)
     if val_loader.info.classes != train_loader.info.classes:
         raise ConfigError("val_loader: its classes are not those of train_loader")
     return train_loader, val_loader

@@ -49,9 +49,7 @@ class Trainer(BaseTrainer):
         confusion = ConfusionMatrix(self.info.num_classes, self.device)
         meter = LossMeter(self.device)
         panel = PredictionPanel(self.info)
-        with self.progress(
-            f"Valid {epoch}/{self.options.epochs}", len(self.val_data.loader)
-        ) as bar:
+        with self.progress(f"Valid {epoch}/{self.options.epochs}", len(self.val_data.loader)) as bar:
             for batch in self.val_batches():
                 logits = self.compute(model, batch.images).logits
                 weight = self.criterion.normalizer(batch.target)
@@ -64,9 +62,7 @@ class Trainer(BaseTrainer):
         logger.info("Validation: %s", confusion.compute(self.info.classes).summary)
         return self._figures(meter, confusion)
 
-    def _losses(
-        self, output: SegmentationOutput, target: Tensor, whole: Tensor
-    ) -> dict[str, Tensor]:
+    def _losses(self, output: SegmentationOutput, target: Tensor, whole: Tensor) -> dict[str, Tensor]:
         """This batch's share of the step's loss; with auxiliary heads also the two parts of it."""
         main = self.criterion(output.logits, target, whole)
         if not output.aux:

@@ -51,13 +51,13 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     """
 
     stride: int = 1  # inputs reach _forward padded to a multiple of this
-    backbone: nn.Module  # only where there is a pretrained part (no class attribute: it would hide the module)
+    backbone: (
+        nn.Module
+    )  # only where there is a pretrained part (no class attribute: it would hide the module)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = _with_freezing(
-            inspect.signature(cls.__init__, eval_str=True)
-        )  # type: ignore[attr-defined]
+        cls.__signature__ = _with_freezing(inspect.signature(cls.__init__, eval_str=True))  # type: ignore[attr-defined]
 
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()

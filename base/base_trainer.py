@@ -86,9 +86,7 @@ class BaseTrainer(ABC):
         show_progress: bool | None = None,
     ) -> None:
         if options.val and val_loader is None:
-            raise ConfigError(
-                "val_loader: missing; give one, or val_split, or set trainer.val to false"
-            )
+            raise ConfigError("val_loader: missing; give one, or val_split, or set trainer.val to false")
         self.model = model
         self.criterion = criterion
         self.train_loader = train_loader
@@ -112,12 +110,8 @@ class BaseTrainer(ABC):
         self.log = RunLog(
             run, tensorboard=options.tensorboard, log_dir=options.log_dir, epochs=options.epochs
         )
-        self.train_data = Prefetcher(
-            train_loader, self.device, self.info, channels_last=channels_last
-        )
-        self.val_data = Prefetcher(
-            self.val_loader or (), self.device, self.info, channels_last=channels_last
-        )
+        self.train_data = Prefetcher(train_loader, self.device, self.info, channels_last=channels_last)
+        self.val_data = Prefetcher(self.val_loader or (), self.device, self.info, channels_last=channels_last)
         self.epoch, self.step = 1, 0
         self._carried = dict(carried or {})
         self._last_figures: dict[str, Any] | None = None
@@ -330,11 +324,7 @@ class BaseTrainer(ABC):
 
     def _say_result(self) -> None:
         if self.monitor.exhausted:
-            logger.info(
-                "Stopped early: %d validations without improvement", self.monitor.not_improved
-            )
+            logger.info("Stopped early: %d validations without improvement", self.monitor.not_improved)
         if self.monitor.best is not None:
             name, epoch = self.monitor.name, self.monitor.best_epoch
-            logger.info(
-                "Best %s: %.4f (epoch %s): %s", name, self.monitor.best, epoch, self.run.best
-            )
+            logger.info("Best %s: %.4f (epoch %s): %s", name, self.monitor.best, epoch, self.run.best)

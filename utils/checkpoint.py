@@ -15,6 +15,7 @@ import pickle
 import shutil
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,9 +33,7 @@ _COMMENT_SIZE = len(_MARK) + 64
 _CHUNK = 2**22
 
 
-def save_checkpoint(
-    path: str | Path, state: Mapping[str, Any], *, backup: Path | None = None
-) -> None:
+def save_checkpoint(path: str | Path, state: Mapping[str, Any], *, backup: Path | None = None) -> None:
     """Write ``state`` so that ``path`` always holds either the old file or the whole new one.
 
     Args:
@@ -60,7 +59,8 @@ def save_checkpoint(
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else _first_line(error)
         raise StorageError(f"{path}: the checkpoint could not be written ({reason})") from error
 
@@ -103,9 +103,7 @@ def verify_checkpoint(path: str | Path) -> None:
             file.seek(max(0, body - _END_RECORD_SIZE))
             tail = file.read()
             ending = _END_RECORD, struct.pack("<H", _COMMENT_SIZE) + _MARK
-            if not (
-                tail.startswith(ending[0]) and tail[_END_RECORD_SIZE - 2 :].startswith(ending[1])
-            ):
+            if not (tail.startswith(ending[0]) and tail[_END_RECORD_SIZE - 2 :].startswith(ending[1])):
                 raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program")
             digest = _hash(file, body)
     except OSError as error:
@@ -174,9 +172,7 @@ def _require_plain(value: Any, path: str) -> None:
         for index, item in enumerate(value):
             _require_plain(item, f"{path}[{index}]")
     elif not (
-        value is None
-        or type(value) in (bool, int, float, str, bytes)
-        or isinstance(value, torch.Tensor)
+        value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.Tensor)
     ):
         raise TypeError(f"{path}: a {type(value).__name__} cannot stand in a checkpoint")
 

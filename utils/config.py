@@ -129,8 +129,6 @@ def _depth(value: Any) -> int:
     deepest, level = 0, [value]
     while level and deepest <= _MAX_DEPTH:
         deepest += 1
-        children = (
-            v.values() if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list))
-        )
+        children = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list)))
         level = [item for group in children for item in group]
     return deepest

@@ -83,9 +83,7 @@ def check_arguments(
                 hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
                 problems.append(f"{path}.{key}: {owner} has no such argument{hint}".rstrip())
         elif key not in context and not accepts(value, parameter.annotation):
-            problems.append(
-                f"{path}.{key}: expected {describe(parameter.annotation)}, got {_show(value)}"
-            )
+            problems.append(f"{path}.{key}: expected {describe(parameter.annotation)}, got {_show(value)}")
     for name, parameter in parameters.items():
         if _is_required(parameter) and name not in args and name not in context:
             problems.append(f"{path}.{name}: missing; {owner} needs it")

@@ -17,9 +17,7 @@ from utils.schema import Experiment
 logger = logging.getLogger(__name__)
 
 
-def prepare_machine(
-    experiment: Experiment, devices: list[torch.device], precision: Precision
-) -> None:
+def prepare_machine(experiment: Experiment, devices: list[torch.device], precision: Precision) -> None:
     """Apply the config's process-wide settings and say in the log what they are.
 
     Args:

@@ -38,9 +38,7 @@ class ConfusionMatrix:
             target: (N, H, W) integer class indices 0..C-1; anything else is void and not counted.
         """
         if prediction.ndim == target.ndim + 1:
-            prediction = (
-                prediction.detach().max(dim=1).indices
-            )  # several times faster than argmax on CPUs
+            prediction = prediction.detach().max(dim=1).indices  # several times faster than argmax on CPUs
         side = self.num_classes + 1
         void = (target < 0) | (target >= self.num_classes)
         rows = target.long().masked_fill(void, self.num_classes)
@@ -126,15 +124,9 @@ class SegmentationMetrics:
     @property
     def summary(self) -> str:
         """``mIoU 0.531 (mean over 3 of 4 classes; not seen: boat)`` and the other figures."""
-        absent = [
-            name for name, value in zip(self.classes, self.iou, strict=True) if np.isnan(value)
-        ]
+        absent = [name for name, value in zip(self.classes, self.iou, strict=True) if np.isnan(value)]
         counted = len(self.classes) - len(absent)
-        unseen = (
-            f"; not seen: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
-            if absent
-            else ""
-        )
+        unseen = f"; not seen: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}" if absent else ""
         return (
             f"mIoU {self.mean_iou:.4f} (mean over {counted} of {len(self.classes)} classes{unseen}), "
             f"pixel accuracy {self.pixel_accuracy:.4f}, mean accuracy {self.mean_accuracy:.4f}, "
@@ -195,9 +187,7 @@ class LossMeter:
     def compute(self) -> dict[str, float]:
         """The averages; NaN where nothing was weighed."""
         weight = float(self._weight)
-        return {
-            k: float(total) / weight if weight else float("nan") for k, total in self._sums.items()
-        }
+        return {k: float(total) / weight if weight else float("nan") for k, total in self._sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": {k: v.cpu() for k, v in self._sums.items()}, "weight": self._weight.cpu()}

@@ -48,9 +48,7 @@ class Monitor:
         if self.name is None:
             return False
         value = figures[self.name]
-        better = not math.isnan(value) and (
-            self.best is None or self._sign * value > self._sign * self.best
-        )
+        better = not math.isnan(value) and (self.best is None or self._sign * value > self._sign * self.best)
         if better:
             self.best, self.best_epoch, self.not_improved = value, epoch, 0
         else:
@@ -70,9 +68,7 @@ def _parse(setting: str, names: Collection[str]) -> tuple[str | None, int]:
         return None, 0
     direction, _, wanted = setting.partition(" ")
     if direction not in ("max", "min") or not wanted:
-        raise ConfigError(
-            f"trainer.monitor: expected 'max NAME', 'min NAME' or 'off', got '{setting}'"
-        )
+        raise ConfigError(f"trainer.monitor: expected 'max NAME', 'min NAME' or 'off', got '{setting}'")
     for name in (f"val_{wanted}", wanted, f"train_{wanted}"):
         if name in names:
             return name, 1 if direction == "max" else -1

@@ -41,9 +41,7 @@ class Prefetcher:
         self._std = torch.tensor(info.std, device=device).mul(255).view(shape)
 
     def __iter__(self) -> Iterator[DeviceBatch]:
-        return (
-            self._iter_cuda() if self.device.type == "cuda" else map(self._prepare, self._timed())
-        )
+        return self._iter_cuda() if self.device.type == "cuda" else map(self._prepare, self._timed())
 
     def reset_wait(self) -> float:
         """Return :attr:`wait_seconds` and start counting from 0 again."""

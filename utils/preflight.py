@@ -77,19 +77,14 @@ def _check_values(config: Mapping[str, Any]) -> list[str]:
         except ConfigError as error:
             problems += error.problems
     ignore = config.get("ignore_index")
-    if (
-        isinstance(ignore, int)
-        and not isinstance(ignore, bool)
-        and ignore not in (IGNORE_INDEX, -1)
-    ):
+    if isinstance(ignore, int) and not isinstance(ignore, bool) and ignore not in (IGNORE_INDEX, -1):
         problems.append(
             f"ignore_index: {ignore}: each data set maps its void values to {IGNORE_INDEX} itself; "
             f"write {IGNORE_INDEX} or leave the key out"
         )
     if config.get("use_synch_bn") is True and _number(config.get("n_gpu", 1)) > 1:
         problems.append(
-            "use_synch_bn: needs one process per GPU, which is not built yet; set it to false, or "
-            "n_gpu to 1"
+            "use_synch_bn: needs one process per GPU, which is not built yet; set it to false, or n_gpu to 1"
         )
     return problems + _check_training_length(config)
 

@@ -129,9 +129,7 @@ class RunFolder:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lock.close()
-                raise StorageError(
-                    f"{self.path}: another process is training in this folder"
-                ) from None
+                raise StorageError(f"{self.path}: another process is training in this folder") from None
         return lock
 
 
@@ -176,9 +174,7 @@ def checked_name(name: str) -> str:
     """
     name = unicodedata.normalize("NFKC", name)
     if not re.fullmatch(r"[\w.-]{1,200}", name) or set(name) == {"."}:
-        raise ConfigError(
-            f"name: '{name}': only letters, digits, '_', '-' and '.' can name a run folder"
-        )
+        raise ConfigError(f"name: '{name}': only letters, digits, '_', '-' and '.' can name a run folder")
     return name
 
 

@@ -29,18 +29,14 @@ class RunLog:
         epochs: length of the run, for the messages.
     """
 
-    def __init__(
-        self, run: RunFolder, *, tensorboard: bool, log_dir: str | None, epochs: int
-    ) -> None:
+    def __init__(self, run: RunFolder, *, tensorboard: bool, log_dir: str | None, epochs: int) -> None:
         self.run = run
         self.epochs = epochs
         self._events = EventLog(None)
         self._event_folder: Path | None = None
         if tensorboard:
             here = run.path
-            self._event_folder = (
-                here if log_dir is None else Path(log_dir) / here.parent.name / here.name
-            )
+            self._event_folder = here if log_dir is None else Path(log_dir) / here.parent.name / here.name
 
     def open(self, config: Mapping[str, Any], epoch: int, step: int) -> None:
         """Start, or continue at an epoch and optimizer step: what was logged after them is dropped."""

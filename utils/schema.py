@@ -137,9 +137,7 @@ class Experiment:
     n_gpu: NonNegativeInt = 1
     use_synch_bn: bool = False
     ignore_index: int = 255
-    class_weights: (
-        list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None
-    ) = None
+    class_weights: list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None = None
     init_from: str | None = None
     seed: NonNegativeInt = 0
     deterministic: bool = False
