@@ -19,9 +19,7 @@ def build_model(arch: Mapping[str, Any], info: DatasetInfo) -> BaseModel:
     Raises:
         ConfigError: unknown model or argument.
     """
-    return build(
-        models, BaseModel, arch, "arch", num_classes=info.num_classes, in_channels=info.in_channels
-    )
+    return build(models, BaseModel, arch, "arch", num_classes=info.num_classes, in_channels=info.in_channels)
 
 
 def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, DatasetInfo]:

@@ -1,0 +1,168 @@
+"""Times training steps: the epoch loop against a bare loop, and the defaults against plain fp32 NCHW.
+
+    python benchmarks/train_step.py [--rounds 5] [--steps 4]
+
+Every case runs in a process of its own (the allocator setting belongs to the process); the cases of a
+pair take turns, and ratios are of their medians. Also printed: the peak memory of each process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+CASES = {"UNet": (4, 256, {}), "FCN8s": (2, 320, {"pretrained": False})}  # batch, side, arguments
+NUM_CLASSES = 21
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=4, help="timed steps per round")
+    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=CASES)
+    args = parser.parse_args()
+    if args.case:
+        measure(*args.case, args.steps)
+        return
+    for model in CASES if args.only is None else [args.only]:
+        times: dict[str, list[float]] = {}
+        memory: dict[str, float] = {}
+        for _ in range(args.rounds):
+            for way in ("loop", "bare", "plain"):
+                seconds, peak = run_case(model, way, args.steps)
+                times.setdefault(way, []).append(seconds)
+                memory[way] = max(memory.get(way, 0), peak)
+        report(model, times, memory)
+
+
+def run_case(model: str, way: str, steps: int) -> tuple[float, float]:
+    """One process: seconds per step (median) and peak memory in GB."""
+    command = [sys.executable, __file__, "--case", model, way, "--steps", str(steps)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(output[-2]), float(output[-1])
+
+
+def report(model: str, times: dict[str, list[float]], memory: dict[str, float]) -> None:
+    batch, side, _ = CASES[model]
+    names = {"loop": "our epoch loop", "bare": "bare loop, same settings", "plain": "bare loop, fp32 NCHW"}
+    print(f"{model}, batch {batch}, {side}x{side}, {NUM_CLASSES} classes")
+    for way, seconds in times.items():
+        middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
+        print(f"  {names[way]:26} {middle:.3f} s/step ({low:.3f}-{high:.3f}), peak {memory[way]:.2f} GB")
+    pairs = list(zip(times["loop"], times["bare"], times["plain"], strict=True))
+    overhead = statistics.median(loop / bare for loop, bare, _ in pairs) - 1
+    speedup = statistics.median(plain / loop for loop, _, plain in pairs)
+    print(f"  overhead of the epoch loop {overhead:+.1%}; defaults against fp32 NCHW {speedup:.2f}x")
+
+
+def measure(name: str, way: str, steps: int) -> None:
+    """Runs inside the child process."""
+    import numpy as np
+    import torch
+
+    import models
+    from utils.allocator import keep_freed_memory
+    from utils.batch import Batch
+    from utils.precision import Precision, resolve_precision
+
+    batch, side, arguments = CASES[name]
+    device = torch.device("cpu")
+    plain = way == "plain"
+    if not plain:
+        keep_freed_memory()
+    torch.manual_seed(0)
+    layout = torch.contiguous_format if plain else torch.channels_last
+    model = getattr(models, name)(NUM_CLASSES, **arguments).to(memory_format=layout).train()
+    precision = Precision("fp32", "cpu") if plain else resolve_precision("auto", device)
+    draw = np.random.default_rng(0)
+    images = torch.from_numpy(draw.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
+    target = torch.from_numpy(draw.integers(0, NUM_CLASSES, (batch, side, side), dtype=np.uint8))
+    host = Batch(images, target, tuple(map(str, range(batch))))
+    run = epoch_loop if way == "loop" else bare_loop
+    seconds = run(model, host, precision, layout, steps)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(seconds, peak)
+
+
+def bare_loop(model, host, precision, layout, steps):
+    """The shortest loop that trains: the same model, batch, loss and precision."""
+    import torch
+    import torch.nn.functional as F
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    images = host.images.permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=layout)
+    target = host.target.long()
+    times = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        with precision.autocast():
+            logits = model(images).logits
+        F.cross_entropy(logits.float(), target, ignore_index=255).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def epoch_loop(model, host, precision, layout, steps):
+    """What ``Trainer`` does in an epoch: upload, normalise, metrics, finite check, schedule, bar."""
+    import tempfile
+
+    import torch
+
+    from trainer import Trainer
+    from utils.dataset_info import DatasetInfo
+    from utils.losses import CrossEntropyLoss2d
+    from utils.lr_scheduler import build_schedule
+    from utils.run_folder import RunFolder
+    from utils.schema import SchedulerSection, TrainerSection
+
+    class OneBatch:
+        """Yields the same batch; notes when each is asked for."""
+
+        info = DatasetInfo(tuple(map(str, range(NUM_CLASSES))), ((0, 0, 0),) * NUM_CLASSES)
+
+        def __init__(self):
+            self.asked = []
+
+        def set_epoch(self, epoch, start_step=0):
+            pass
+
+        def __len__(self):
+            return steps + 2
+
+        def __iter__(self):
+            for _ in range(len(self)):
+                self.asked.append(time.perf_counter())
+                yield host
+
+    loader = OneBatch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            criterion=CrossEntropyLoss2d(),
+            optimizer=optimizer,
+            schedule=build_schedule(SchedulerSection("Poly"), optimizer, 2, len(loader)),
+            train_loader=loader,
+            val_loader=None,
+            options=TrainerSection(epochs=2, val=False, tensorboard=False, log_per_iter=2),
+            run=RunFolder.create(folder, "benchmark"),
+            devices=[torch.device("cpu")],
+            precision=precision,
+        )
+        trainer._train_epoch(1)
+    between = [after - before for before, after in zip(loader.asked, loader.asked[1:], strict=False)]
+    return statistics.median(between[1:])
+
+
+if __name__ == "__main__":
+    main()
