@@ -116,20 +116,24 @@ class RunFolder:
 
     def close(self) -> None:
         """Let another process use the folder."""
-        self._lock.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
-    def _acquire_lock(self) -> Any:
+    def _acquire_lock(self) -> int | None:
+        """A file descriptor that holds the lock for as long as the process lives."""
+        if fcntl is None:
+            return None
         try:
-            lock = (self.path / ".lock").open("a+")
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from error
-        if fcntl is not None:
-            try:
-                # record locks belong to the process alone: workers that outlive a killed run hold none
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                raise StorageError(f"{self.path}: another process is training in this folder") from None
+        try:
+            # record locks belong to the process alone: workers that outlive a killed run hold none
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StorageError(f"{self.path}: another process is training in this folder") from None
         return lock
 
 

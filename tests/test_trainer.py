@@ -1,0 +1,335 @@
+"""The training loop: resuming to the bit, best and last, stopping, accumulation, averages."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+
+import pytest
+import torch
+
+from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
+from trainer import Trainer
+from utils.checkpoint import load_checkpoint
+from utils.errors import ConfigError, Interrupted, NonFiniteError
+from utils.schema import SchedulerSection
+
+
+class StopsAt(Trainer):
+    """Sends itself a signal after a number of optimizer steps, or in a validation."""
+
+    stop_step: int | None = None
+    stop_validation: int | None = None
+
+    def step_done(self, batches):
+        if self.stepper.steps == self.stop_step:
+            signal.raise_signal(signal.SIGTERM)
+        super().step_done(batches)
+
+    def val_batches(self):
+        for batch in super().val_batches():
+            if self.epoch == self.stop_validation:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)  # an impatient user loses nothing
+            yield batch
+
+
+def weights(trainer):
+    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+
+def lines(trainer):
+    """The run's records less what the clock decides."""
+    records = [json.loads(line) for line in trainer.run.metrics.read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def same(first, second):
+    return all(torch.equal(first[k], second[k]) for k in first)
+
+
+VARIANTS = {
+    "plain": {},
+    "bf16": {"precision": "bf16"},
+    "accumulate": {"accumulate_steps": 3, "clip_grad_norm": 1.0},
+    "average": {"ema_decay": 0.9},
+    "epoch schedule": {"scheduler": SchedulerSection("StepLR", {"step_size": 1}, warmup_epochs=1)},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("stop", [1, 3, 7, 9, "validation 1", "validation 3"])
+def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
+    options = VARIANTS[variant]
+    whole = make_trainer(tmp_path / "whole", **options)
+    whole.train()
+    torch.rand(3)  # another process has another random state
+    stopped = make_trainer(tmp_path / "stopped", cls=StopsAt, **options)
+    if isinstance(stop, int):
+        stopped.stop_step = stop
+    else:
+        stopped.stop_validation = int(stop[-1])
+    with pytest.raises(Interrupted) as caught:
+        stopped.train()
+    assert caught.value.exit_code == (143 if isinstance(stop, int) else 130)
+    folder = stopped.run.path
+    stopped.run.close()
+    resumed = make_trainer(folder, seed=99, **options)
+    resumed.load_state_dict(load_checkpoint(resumed.run.last))
+    resumed.train()
+    assert same(weights(resumed), weights(whole))
+    assert lines(resumed) == lines(whole)
+    final, expected = load_checkpoint(resumed.run.last), load_checkpoint(whole.run.last)
+    assert final["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
+    assert final["monitor"] == expected["monitor"]
+    assert torch.equal(final["rng"]["torch"], expected["rng"]["torch"])
+
+
+def test_resuming_opens_no_batch_that_was_done(tmp_path):
+    stopped = make_trainer(tmp_path / "run", cls=StopsAt)
+    stopped.stop_step = 5
+    with pytest.raises(Interrupted):
+        stopped.train()
+    loader = RandomBatches(7)
+    resumed = make_trainer(stopped.run.path, train_loader=loader)
+    resumed.load_state_dict(load_checkpoint(resumed.run.last))
+    resumed.train()
+    assert loader.opened[0] == (1, 5)
+
+
+def test_a_crash_without_any_signal_resumes_from_the_last_epoch(tmp_path):
+    whole = make_trainer(tmp_path / "whole")
+    whole.train()
+    crashed = make_trainer(tmp_path / "crashed")
+    original = crashed.step_done
+
+    def crash(batches):
+        if crashed.stepper.steps == 10:
+            raise SystemExit  # as sudden as a test can be
+        original(batches)
+
+    crashed.step_done = crash
+    with pytest.raises(SystemExit):
+        crashed.train()
+    resumed = make_trainer(crashed.run.path)
+    resumed.load_state_dict(load_checkpoint(resumed.run.last))
+    resumed.train()
+    assert same(weights(resumed), weights(whole))
+    assert lines(resumed) == lines(whole)
+
+
+class Scripted(Trainer):
+    """Reports given validation figures."""
+
+    script: list[float]
+
+    def _valid_epoch(self, epoch):
+        figures = super()._valid_epoch(epoch)
+        return {**figures, "Mean_IoU": self.script[epoch - 1]}
+
+
+@pytest.mark.parametrize(
+    ("script", "best"),
+    [([0.1, 0.3, 0.2, 0.3], 2), ([math.nan, 0.1, 0.2, 0.1], 3), ([0.4, 0.3, 0.2, 0.1], 1)],
+)
+def test_best_is_saved_when_it_improves_whatever_the_save_period(tmp_path, script, best):
+    trainer = make_trainer(tmp_path / "run", cls=Scripted, epochs=4, save_period=3, early_stop=0)
+    trainer.script = script
+    trainer.train()
+    assert load_checkpoint(trainer.run.best)["epoch"] == best + 1
+    assert load_checkpoint(trainer.run.last)["epoch"] == 5
+    assert [p.name for p in trainer.run.all_numbered()] == ["checkpoint-epoch3.pth"]
+
+
+@pytest.mark.parametrize(("early_stop", "epochs"), [(0, 6), (1, 3), (2, 4)])
+def test_early_stop_counts_validations_and_saves_first(tmp_path, early_stop, epochs):
+    trainer = make_trainer(tmp_path / "run", cls=Scripted, epochs=6, early_stop=early_stop)
+    trainer.script = [0.1, 0.5, 0.4, 0.4, 0.4, 0.4]
+    trainer.train()
+    assert len(lines(trainer)) == epochs
+    assert load_checkpoint(trainer.run.last)["epoch"] == epochs + 1
+
+
+def test_numbered_checkpoints_kept(tmp_path):
+    trainer = make_trainer(tmp_path / "run", epochs=5, save_period=1, keep_checkpoints=2)
+    trainer.train()
+    names = [p.name for p in trainer.run.all_numbered()]
+    assert names == ["checkpoint-epoch4.pth", "checkpoint-epoch5.pth"]
+
+
+def test_validation_period_and_the_last_epoch(tmp_path):
+    trainer = make_trainer(tmp_path / "run", epochs=5, val_per_epochs=2)
+    trainer.train()
+    assert [record["val"] is not None for record in lines(trainer)] == [False, True, False, True, True]
+
+
+def test_without_validation_the_training_figures_decide(tmp_path):
+    trainer = make_trainer(tmp_path / "run", val=False, epochs=2)
+    trainer.train()
+    assert trainer.run.best.exists()
+
+
+def test_validation_without_data_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="val_loader: missing"):
+        make_trainer(tmp_path / "run", val_loader=[])
+
+
+def test_accumulation_equals_the_big_batch(tmp_path):
+    class NoNorm(TinyNet):
+        def __init__(self):
+            super().__init__(3)
+            self.norm, self.drop = torch.nn.Identity(), torch.nn.Identity()
+
+    class Grouped(RandomBatches):
+        """The batches of RandomBatches(6), three in one."""
+
+        def __iter__(self):
+            parts = list(RandomBatches(6))
+            for start in (0, 3):
+                three = parts[start : start + 3]
+                images, targets = (
+                    torch.cat([getattr(p, name) for p in three]) for name in ("images", "target")
+                )
+                yield type(three[0])(images, targets, sum((p.image_ids for p in three), ()))
+
+    torch.manual_seed(5)
+    big_net, small_net = NoNorm().double(), NoNorm().double()
+    small_net.load_state_dict(big_net.state_dict())
+    big = make_trainer(tmp_path / "a", train_loader=Grouped(2), model=big_net, epochs=1)
+    small = make_trainer(
+        tmp_path / "b", train_loader=RandomBatches(6), model=small_net, epochs=1, accumulate_steps=3
+    )
+    for trainer in (big, small):
+        trainer.forward = _InDouble(trainer.model)
+        trainer._train_epoch(1)
+    for one, two in zip(big_net.parameters(), small_net.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
+    assert big.losses.compute()["loss"] == pytest.approx(small.losses.compute()["loss"], rel=1e-6)
+
+
+class _InDouble(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model(images.double())
+
+
+def test_averaged_weights_are_validated_and_saved(tmp_path):
+    trainer = make_trainer(tmp_path / "run", ema_decay=0.5)
+    assert trainer.evaluated() is trainer.stepper.ema.module
+    trainer.train()
+    saved = load_checkpoint(trainer.run.last)
+    assert not same(saved["ema"], saved["model"])
+    assert same(saved["ema"], trainer.stepper.ema.module.state_dict())
+
+
+def test_auxiliary_heads_add_their_share(tmp_path):
+    trainer = make_trainer(tmp_path / "run", model=TinyNet(3, aux=True), aux_weight=0.25)
+    trainer.train()
+    train = lines(trainer)[0]["train"]
+    assert train["loss"] == pytest.approx(train["loss_main"] + 0.25 * train["loss_aux"], rel=1e-5)
+
+
+class Poisoned(TinyNet):
+    """Gives NaN from a given call on."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(3)
+        self.after, self.calls = after, 0
+
+    def _forward(self, images):
+        self.calls += self.training
+        logits = super()._forward(images)
+        return logits * math.nan if self.training and self.calls > self.after else logits
+
+
+def test_non_finite_loss_stops_before_the_weights_change(tmp_path):
+    trainer = make_trainer(tmp_path / "run", model=Poisoned(9))
+    parameters = list(trainer.model.parameters())
+    kept = []
+    original = trainer.stepper.step
+    trainer.stepper.step = lambda: (kept.append([p.detach().clone() for p in parameters]), original())
+    with pytest.raises(NonFiniteError) as caught:
+        trainer.train()
+    assert caught.value.exit_code == 3
+    assert "at step 9" in str(caught.value)
+    assert "e2s2i0, e2s2i1" in str(caught.value)
+    assert all(torch.equal(a, b) for a, b in zip(kept[-1], parameters, strict=True))
+    assert all(v.isfinite().all() for v in load_checkpoint(trainer.run.last)["model"].values())
+
+
+def test_non_finite_gradients_are_found_when_they_are_clipped(tmp_path):
+    trainer = make_trainer(tmp_path / "run", clip_grad_norm=1.0)
+    trainer.model.last.weight.register_hook(lambda grad: grad * math.inf)
+    with pytest.raises(NonFiniteError, match="gradient"):
+        trainer.train()
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_batch_norm_with_one_value_is_explained(tmp_path):
+    class OnePixel(RandomBatches):
+        def __iter__(self):
+            for batch in super().__iter__():
+                yield type(batch)(batch.images[:1, :1, :1], batch.target[:1, :1, :1], ("x",))
+
+    trainer = make_trainer(tmp_path / "run", train_loader=OnePixel(2))
+    with pytest.raises(ConfigError, match="raise batch_size or crop_size, or set arch.args.freeze_bn"):
+        trainer.train()
+
+
+def test_all_void_batches_do_no_harm(tmp_path):
+    class Void(RandomBatches):
+        def __iter__(self):
+            for batch in super().__iter__():
+                yield type(batch)(batch.images, torch.full_like(batch.target, 255), batch.image_ids)
+
+    trainer = make_trainer(tmp_path / "run", train_loader=Void(2), val_loader=Void(1), epochs=1)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.train()
+    for old, new in zip(before, trainer.model.parameters(), strict=True):
+        assert torch.equal(old, new)
+    assert lines(trainer)[0]["val"]["Mean_IoU"] is None
+
+
+def test_checkpoint_holds_what_inference_needs_and_no_wrapper(tmp_path):
+    trainer = make_trainer(tmp_path / "run")
+    trainer.train()
+    saved = torch.load(trainer.run.last, weights_only=True)
+    assert saved["model"].keys() == TinyNet(3).state_dict().keys()
+    assert saved["dataset"] == INFO.to_plain()
+    assert saved["arch"] == {"type": "TinyNet"}
+
+
+def test_event_files_hold_one_step_axis(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = make_trainer(tmp_path / "run", tensorboard=True)
+    trainer.train()
+    events = EventAccumulator(str(trainer.run.path))
+    events.Reload()
+    steps = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert steps["train/loss"] == steps["val/Mean_IoU"] == [7, 14, 21]
+    assert steps["lr/group_0"] == list(range(2, 21, 2))
+    assert "val_Class_IoU/b" in steps
+    assert events.Tags()["images"] == ["val/image_target_prediction"]
+    assert "config/text_summary" in events.Tags()["tensors"]
+
+
+def test_resumed_event_files_hold_no_step_twice(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    stopped = make_trainer(tmp_path / "run", cls=StopsAt, tensorboard=True, save_minutes=0)
+    stopped.stop_step = 9
+    with pytest.raises(Interrupted):
+        stopped.train()
+    resumed = make_trainer(stopped.run.path, tensorboard=True)
+    resumed.load_state_dict(load_checkpoint(resumed.run.last))
+    resumed.train()
+    events = EventAccumulator(str(resumed.run.path))
+    events.Reload()
+    steps = [e.step for e in events.Scalars("lr/group_0")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 20
