@@ -1,0 +1,382 @@
+"""What every data set promises: checked pairs, one label space, one set of options, seeded draws."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from utils.augmentation import (
+    Geometry,
+    Ranges,
+    Size,
+    blur_image,
+    draw_geometry,
+    jitter_colour,
+    long_side_ratio,
+    resized,
+    warp_image,
+    warp_label,
+    whole_image,
+)
+from utils.batch import LabelledImage
+from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
+from utils.errors import DataError
+from utils.image_io import is_jpeg, read_image, read_mask
+from utils.labels import ColourTable, LabelTable
+from utils.palette import voc_palette
+from utils.signature import merged_parameters
+from utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+logger = logging.getLogger(__name__)
+
+_CROP_TRIES = 10  # draws of a crop before one with too little in it is taken all the same
+
+
+class Sample(NamedTuple):
+    """One pair on disk.
+
+    Attributes:
+        image_id: name of the pair, unique in the data set.
+        image: the image file.
+        mask: the mask file; ``None`` where a split has no labels.
+        group: images of one group (one car, one video) stay in one part of a split.
+    """
+
+    image_id: str
+    image: Path
+    mask: Path | None
+    group: str = ""
+
+
+class SampleKey(NamedTuple):
+    """What a sampler asks for: a sample, in an epoch (which decides how it is augmented)."""
+
+    epoch: int
+    index: int
+
+
+class BaseDataSet(Dataset, ABC):
+    """Base of every data set: a subclass declares the facts below and lists its files.
+
+    Everything random follows from (seed, epoch, index), so a sample is the same whichever worker makes it.
+
+    * Training: the longer side becomes ``base_size`` times a random scale, the image is rotated, a crop of
+      ``crop_size`` is cut out at random, mirrored, coloured and blurred.
+    * ``augment: false``: the same without anything random: scale 1, the centre crop. Without ``base_size``
+      and ``crop_size`` images stay as they are.
+    * ``val: true``: whole images at their own resolution. With ``crop_size``, as in the template family:
+      the shorter side is scaled to it and the centre cut out.
+
+    Attributes:
+        classes: class names in index order.
+        palette: one RGB triple per class; ``None`` takes the VOC colours.
+        mean: per-channel mean in 0..1.
+        std: per-channel standard deviation in 0..1.
+        splits: names that ``split`` may have.
+        label_ids: raw mask value of each class; empty where it is the class index.
+        void_values: raw mask values without a class. Values in neither are an error.
+        files: the samples of the split, filled by :meth:`_set_files`.
+
+    Args:
+        data_dir: root folder of the data set.
+        split: which part.
+        base_size: length of the longer side in pixels at scale 1; ``None`` keeps the image's own.
+        crop_size: side of the square crop in pixels, or [height, width]; ``None`` is the whole image.
+        augment: draw at random; ``None`` is true unless ``val``.
+        scale: random ratio to ``base_size``: true is 0.5 to 2, or [lowest, highest]; ``None`` is true
+            with a ``crop_size``.
+        flip: probability of a mirror image; true is 0.5.
+        vertical_flip: probability of an upside-down image; true is 0.5.
+        rotate: degrees either way; true is 10, or [lowest, highest].
+        blur: standard deviation of a Gaussian in pixels: true is 0 to 1.5, or [lowest, highest].
+        brightness: all channels are raised or lowered by up to this share of the full range.
+        contrast: differences are changed by a factor of up to 1 +- this.
+        saturation: the same for saturation; RGB images only.
+        hue: hues are turned by up to this many degrees; RGB images only.
+        min_valid: share of labelled pixels that a crop should have; ten tries.
+        class_crop: probability that a crop is laid around a pixel of a class drawn from those in the image.
+        val: validation data: nothing random.
+        return_id: ``dataset[i]`` returns the image's name too.
+        seed: start of every draw.
+
+    Raises:
+        ValueError: options that contradict each other.
+        DataError: a missing folder, an empty split, an image without its mask.
+    """
+
+    classes: Sequence[str]
+    palette: Sequence[tuple[int, int, int]] | None = None
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    splits: Sequence[str] = ("train", "val")
+    label_ids: Sequence[int] = ()
+    void_values: Sequence[int] = (IGNORE_INDEX,)
+    hidden_options: ClassVar[Sequence[str]] = ()  # options of a base that a subclass sets itself
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parameters = merged_parameters(cls, BaseDataSet, cls.hidden_options)
+        cls.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        data_dir: str,
+        split: str,
+        base_size: PositiveInt | None = None,
+        crop_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None,
+        augment: bool | None = None,
+        scale: bool | tuple[PositiveFloat, PositiveFloat] | None = None,
+        flip: bool | Fraction = True,
+        vertical_flip: bool | Fraction = False,
+        rotate: bool | NonNegativeFloat | tuple[float, float] = False,
+        blur: bool | tuple[NonNegativeFloat, NonNegativeFloat] = False,
+        brightness: Fraction = 0.0,
+        contrast: Fraction = 0.0,
+        saturation: Fraction = 0.0,
+        hue: NonNegativeFloat = 0.0,
+        min_valid: Fraction = 0.0,
+        class_crop: Fraction = 0.0,
+        val: bool = False,
+        return_id: bool = False,
+        seed: NonNegativeInt = 0,
+    ) -> None:
+        if split not in self.splits:
+            raise ValueError(f"split: there is no '{split}'; choose from: {', '.join(self.splits)}")
+        if val and augment:
+            raise ValueError("augment and val exclude each other: validation data is never augmented")
+        self.root = Path(data_dir)
+        self.split = split
+        self.base_size = base_size
+        self.crop_size: Size | None = _pair(crop_size)
+        self.augment = not val if augment is None else augment
+        self.ranges = Ranges(
+            scale=_range(crop_size is not None if scale is None else scale, (0.5, 2.0), (1.0, 1.0)),
+            rotate=_range(rotate, (-10.0, 10.0), (0.0, 0.0)),
+            flip=0.5 if flip is True else float(flip),
+            vertical_flip=0.5 if vertical_flip is True else float(vertical_flip),
+            blur=_range(blur, (0.0, 1.5), (0.0, 0.0)),
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            hue=hue,
+        )
+        self.min_valid = min_valid
+        self.class_crop = class_crop
+        self.val = val
+        self.return_id = return_id
+        self.seed = seed
+        self.files: list[Sample] = []
+        self._set_files()
+        self.info = self._make_info()
+        self.table = self._make_table()
+        self._check_options()
+
+    # ---- what a subclass says -------------------------------------------------------------------
+
+    @abstractmethod
+    def _set_files(self) -> None:
+        """Fill :attr:`files` from ``self.root`` and ``self.split``."""
+
+    def _make_table(self) -> LabelTable | ColourTable:
+        """What each raw value of a mask means. The default follows the class facts."""
+        void = {value: IGNORE_INDEX for value in self.void_values}
+        ids = self.label_ids or range(len(self.classes))
+        return LabelTable({**void, **{raw: index for index, raw in enumerate(ids)}}, len(self.classes))
+
+    def _read_image(self, sample: Sample, reduce: int = 1) -> np.ndarray:
+        """(H, W, C) uint8; a JPEG at 1/``reduce`` of its size."""
+        return read_image(sample.image, len(self.mean), self.info.fill_colour, reduce=reduce)
+
+    def _read_mask(self, sample: Sample) -> np.ndarray:
+        """The raw values of a mask, as :attr:`table` takes them. For a hook into other formats."""
+        assert sample.mask is not None
+        return read_mask(sample.mask)
+
+    def _load_data(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        """Image (H, W, C) uint8, class indices (H, W) uint8 with void 255, and name."""
+        sample = self.files[index]
+        image = self._read_image(sample)
+        return image, self._load_label(sample, image.shape[:2]), sample.image_id
+
+    # ---- what everybody uses --------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """(image, label), and the name with ``return_id``; for a plain torch ``DataLoader`` too.
+
+        Returns:
+            image (C, H, W) float32, normalised; label (H, W) int64, 255 = void.
+        """
+        item = self.load(SampleKey(0, range(len(self))[index]))
+        image = (item.image.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
+        tensors = (
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            torch.from_numpy(item.label.astype(np.int64)),
+        )
+        return (*tensors, item.image_id) if self.return_id else tensors
+
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[LabelledImage]:
+        """The samples of a batch; called by the loader's workers."""
+        return [self.load(key) for key in keys]
+
+    def load(self, key: SampleKey) -> LabelledImage:
+        """Read, check and transform one sample.
+
+        Raises:
+            DataError: a file is unreadable, or image and mask differ in size.
+            LabelError: the mask holds a value that is neither a class nor void.
+        """
+        rng = np.random.default_rng([self.seed, key.epoch, key.index])
+        if self._can_reduce(key.index):
+            sample = self.files[key.index]
+            label = self._load_label(sample, None)
+            geometry = self._plan(label, rng)
+            image = self._read_image(sample, geometry.reduction)
+            self._check_pair(image, label, sample, geometry.reduction)
+            image_id = sample.image_id
+        else:
+            image, label, image_id = self._load_data(key.index)
+            self._check_pair(image, label, self.files[key.index] if self.files else None)
+            geometry = self._plan(label, rng)
+        image = warp_image(image, geometry, self.info.fill_colour, label.shape[:2])
+        label = warp_label(label, geometry)
+        if self.augment:
+            image = self._recolour(image, rng)
+        return LabelledImage(image, label, image_id)
+
+    def subset(self, indices: Sequence[int], *, val: bool = False) -> BaseDataSet:
+        """The same data set with some of its samples; with ``val`` whole images, nothing random."""
+        part = copy.copy(self)
+        part.files = [self.files[index] for index in indices]
+        if val:
+            part.val, part.augment = True, False
+            part.base_size = part.crop_size = None
+        return part
+
+    def groups(self) -> list[str]:
+        """The group of every sample; a sample without one is a group of its own."""
+        return [sample.group or sample.image_id for sample in self.files]
+
+    # ---- parts ----------------------------------------------------------------------------------
+
+    def _make_info(self) -> DatasetInfo:
+        colours = self.palette or voc_palette(len(self.classes))
+        return DatasetInfo(
+            classes=tuple(self.classes),
+            palette=tuple((int(r), int(g), int(b)) for r, g, b in colours),
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            label_ids=tuple(self.label_ids),
+        )
+
+    def _check_options(self) -> None:
+        if not len(self):
+            raise DataError(f"{self.root}: the split '{self.split}' has no images")
+        if self.val and self.crop_size and self.base_size:
+            logger.warning("%s: base_size has no effect beside val and crop_size", type(self).__name__)
+
+    def _can_reduce(self, index: int) -> bool:
+        """Whether the label can be read first, so that a JPEG need only be decoded as large as needed."""
+        if type(self)._load_data is not BaseDataSet._load_data or self._whole:
+            return False
+        sample = self.files[index]
+        return sample.mask is not None and is_jpeg(sample.image)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether images leave as they are on disk."""
+        still = not self.augment and self.base_size is None
+        return still and self.crop_size is None
+
+    def _load_label(self, sample: Sample, size: Size | None) -> np.ndarray:
+        """Class indices of a sample; all void where a split has no labels."""
+        if sample.mask is None:
+            assert size is not None
+            return np.full(size, IGNORE_INDEX, np.uint8)
+        return self.table.encode(self._read_mask(sample), str(sample.mask))
+
+    def _check_pair(
+        self, image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1
+    ) -> None:
+        height, width = label.shape
+        if image.shape[:2] == (-(-height // reduce), -(-width // reduce)):
+            return
+        raise DataError(_describe_mismatch(image.shape[:2], label.shape[:2], sample, reduce))
+
+    def _plan(self, label: np.ndarray, rng: np.random.Generator) -> Geometry:
+        size = (label.shape[0], label.shape[1])
+        if self.augment:
+            return self._draw(label, size, rng)
+        if self.val and self.crop_size:
+            ratio = max(c / s for c, s in zip(self.crop_size, size, strict=True))
+            return resized(size, ratio, self.crop_size)
+        if self._whole:
+            return whole_image(size)
+        return resized(size, long_side_ratio(size, self.base_size), self.crop_size)
+
+    def _draw(self, label: np.ndarray, size: Size, rng: np.random.Generator) -> Geometry:
+        centre = None
+        if self.class_crop and rng.random() < self.class_crop:
+            centre = _point_of_a_class(label, rng)
+        for _ in range(_CROP_TRIES):
+            geometry = draw_geometry(size, self.ranges, rng, self.base_size, self.crop_size, centre)
+            if not self.min_valid:
+                break
+            if (warp_label(label, geometry) != IGNORE_INDEX).mean() >= self.min_valid:
+                break
+        return geometry
+
+    def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.ranges.has_colour:
+            image = jitter_colour(image, self.ranges, rng)
+        if self.ranges.blur[1] > 0:
+            image = blur_image(image, rng.uniform(*self.ranges.blur))
+        return image
+
+
+def _pair(size: int | Sequence[int] | None) -> Size | None:
+    if size is None:
+        return None
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _range(value: Any, default: tuple[float, float], off: tuple[float, float]) -> tuple[float, float]:
+    """true is the default, false draws nothing, a number is +-number, a pair is itself."""
+    if isinstance(value, bool):
+        return default if value else off
+    if isinstance(value, (int, float)):
+        return -float(value), float(value)
+    return float(value[0]), float(value[1])
+
+
+def _point_of_a_class(label: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
+    """(x, y) in 0..1 of a random pixel of a class drawn evenly from those in the image."""
+    present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256)[:IGNORE_INDEX])
+    if not len(present):
+        return None
+    places = np.flatnonzero(label.reshape(-1) == rng.choice(present))
+    row, column = divmod(int(rng.choice(places)), label.shape[1])
+    return (column + 0.5) / label.shape[1], (row + 0.5) / label.shape[0]
+
+
+def _describe_mismatch(image: Size, label: Size, sample: Sample | None, reduce: int) -> str:
+    if sample is None:
+        return f"the image is {image[1]}x{image[0]}, its label {label[1]}x{label[0]} pixels"
+    from utils.image_io import exif_orientation, image_size
+
+    height, width = image_size(sample.image) if reduce > 1 else image
+    text = f"{sample.image} is {width}x{height} pixels, its mask {sample.mask} {label[1]}x{label[0]}"
+    if (width, height) == label and exif_orientation(sample.image) >= 5:
+        text += "; the photo carries an EXIF rotation that the mask has applied: rotate the photo's pixels"
+    return text

@@ -1,0 +1,91 @@
+"""Which samples make up which batch: a pure function of (seed, epoch), from any batch of it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+_ORDER = 7  # keeps the draws of the order apart from those of sample 0, 1, ...
+
+
+class EpochBatches(Sampler[list[Any]]):
+    """Batches of sample keys.
+
+    Args:
+        length: number of samples.
+        batch_size: samples of a batch; the last may have fewer.
+        make_key: makes what a data set is asked for from (epoch, index).
+        shuffle: another order in every epoch.
+        drop_last: leave out a last batch that is not full.
+        seed: start of the draws.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        make_key: Callable[[int, int], Any],
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+    ) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.make_key = make_key
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.epoch = 0
+        self.start_step = 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, wherever iteration starts."""
+        full, rest = divmod(self.length, self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch, 0, _ORDER]).permutation(order)
+        epoch = self.epoch
+        for step in range(self.start_step, len(self)):
+            part = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [self.make_key(epoch, int(index)) for index in part]
+
+
+def split_groups(groups: Sequence[str], share: float, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Split samples in two so that no group is in both parts.
+
+    Args:
+        groups: the group of every sample.
+        share: below 1 the share of the second part, from 1 on its number of samples.
+        seed: start of the draw. The same seed and the same groups give the same parts.
+
+    Returns:
+        Sorted indices of the first and of the second part. Groups are added to the second part as
+        long as that brings it nearer to the wanted number; it gets at least one.
+
+    Raises:
+        ValueError: there are fewer than two groups, or the first part would be empty.
+    """
+    names = sorted(set(groups))
+    if len(names) < 2:
+        raise ValueError(f"{len(groups)} images in {len(names)} group(s) cannot be split in two")
+    members: dict[str, list[int]] = {name: [] for name in names}
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    wanted = share * len(groups) if share < 1 else share
+    second: list[int] = []
+    for position in np.random.default_rng(seed).permutation(len(names)):
+        more = members[names[position]]
+        if second and abs(len(second) + len(more) - wanted) >= abs(len(second) - wanted):
+            break
+        second += more
+    if len(second) == len(groups):
+        raise ValueError(f"{share:g} leaves no image of {len(groups)} for training")
+    chosen = set(second)
+    return [index for index in range(len(groups)) if index not in chosen], sorted(second)
