@@ -43,7 +43,7 @@ def find(namespace: Namespace, kind: type[T], name: str, path: str) -> type[T]:
         return _import_class(name, kind, path)
     word = _kind_word(kind)
     raise ConfigError(
-        f"{path}: no {word} called '{name}'{did_you_mean(name, known)} Choose from: {', '.join(known)}"
+        f"{path}: no {word} called '{name}'{did_you_mean(name, known) or '.'} Choose from: {', '.join(known)}"
     )
 
 

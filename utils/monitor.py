@@ -74,6 +74,6 @@ def _parse(setting: str, names: Collection[str]) -> tuple[str | None, int]:
             return name, 1 if direction == "max" else -1
     bare = dict.fromkeys(name.removeprefix("val_").removeprefix("train_") for name in names)
     raise ConfigError(
-        f"trainer.monitor: nothing called '{wanted}' is logged{did_you_mean(wanted, bare)}"
+        f"trainer.monitor: nothing called '{wanted}' is logged{did_you_mean(wanted, bare) or '.'}"
         f" Choose from: {', '.join(bare)}"
     )

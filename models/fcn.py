@@ -1,0 +1,79 @@
+"""FCN: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2015."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from base.base_model import BaseModel
+from models.vgg import FullyConvolutionalVGG, VGGName
+
+
+class _FCN(BaseModel):
+    stride = 32
+    skips: int  # how many of pool4 and pool3 are fused
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        backbone: VGGName = "vgg16",
+        pretrained: bool | str = True,
+        learn_upsampling: bool = False,
+    ) -> None:
+        super().__init__(num_classes, in_channels)
+        self.backbone = FullyConvolutionalVGG(backbone, in_channels, pretrained)
+        self.score_fr = _score(4096, num_classes)
+        if self.skips >= 1:
+            self.score_pool4 = _score(512, num_classes)
+            self.upscore2 = _bilinear(num_classes, 2)
+        if self.skips == 2:
+            self.score_pool3 = _score(256, num_classes)
+            self.upscore_pool4 = _bilinear(num_classes, 2)
+        self.upscore = _bilinear(num_classes, 32 >> self.skips)
+        for layer in self.modules():
+            if isinstance(layer, nn.ConvTranspose2d):
+                layer.requires_grad_(learn_upsampling)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        pool3, pool4, fc7 = self.backbone(images)
+        score = self.score_fr(fc7)  # N, C, H/32, W/32
+        if self.skips >= 1:
+            score = self.upscore2(score) + self.score_pool4(pool4)  # N, C, H/16, W/16
+        if self.skips == 2:
+            score = self.upscore_pool4(score) + self.score_pool3(pool3)  # N, C, H/8, W/8
+        return self.upscore(score)  # N, C, H, W
+
+
+class FCN32s(_FCN):
+    """FCN without fusion."""
+
+    skips = 0
+
+
+class FCN16s(_FCN):
+    """FCN that fuses pool4."""
+
+    skips = 1
+
+
+class FCN8s(_FCN):
+    """FCN that fuses pool4 and pool3."""
+
+    skips = 2
+
+
+def _score(channels: int, num_classes: int) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, num_classes, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _bilinear(num_classes: int, factor: int) -> nn.ConvTranspose2d:
+    layer = nn.ConvTranspose2d(num_classes, num_classes, 2 * factor, factor, padding=factor // 2, bias=False)
+    ramp = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(num_classes), range(num_classes)] = torch.outer(ramp, ramp)
+    return layer

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+import dataloaders
+from base import BaseDataLoader
+from dataloaders import VOC, CamVid, Shapes
+from tests.dataloaders.test_contract import FAMILY, batches, equal
+from tests.dataloaders.trees import blocks, camvid, save, voc
+from utils.errors import ConfigError, DataError, LabelError
+from utils.factory import build
+from utils.sampler import EpochBatches, split_groups
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_do_not_depend_on_the_workers(tmp_path, workers):
+    args = dict(**voc(tmp_path), split="train", batch_size=2, shuffle=True, **FAMILY)
+    alone, helped = VOC(**args), VOC(**args, num_workers=workers)
+    for epoch in (1, 2):  # persistent workers must see the second epoch too
+        assert equal(batches(alone, epoch), batches(helped, epoch))
+    assert equal(batches(alone, 3)[1:], batches(helped, 3, start=1))
+
+
+def test_loading_leaves_the_global_generators_alone():
+    loader = Shapes(split="train", batch_size=4, num_images=8, image_size=32)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    batches(loader)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_file_is_named_in_one_line(tmp_path, workers):
+    args = voc(tmp_path)
+    broken = tmp_path / "VOC2012" / "JPEGImages" / "2007_000002.jpg"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    loader = VOC(**args, split="train", batch_size=2, crop_size=16, num_workers=workers)
+    with pytest.raises(DataError, match="2007_000002.jpg") as caught:
+        batches(loader)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_illegal_value_is_named_with_file_and_share(tmp_path, workers):
+    args = camvid(tmp_path)
+    mask = blocks((48, 64), list(range(12)), 3)
+    mask[5, 7] = 37
+    save(tmp_path / "trainannot" / "0001TP_3.png", mask)
+    loader = CamVid(**args, split="train", batch_size=2, num_workers=workers)
+    with pytest.raises(LabelError, match=r"0001TP_3.png: value 37 at 0.0326 % .* row 5, column 7"):
+        batches(loader)
+
+
+def test_a_dead_worker_is_one_line(tmp_path):
+    class Dying(dataloaders.shapes.ShapesDataSet):
+        def _load_data(self, index):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class DyingLoader(BaseDataLoader):
+        dataset_class = Dying
+
+    with pytest.raises(DataError, match="worker process that prepares data died"):
+        list(DyingLoader(split="train", batch_size=2, num_workers=1))
+
+
+@pytest.mark.parametrize(("length", "options", "expected"), [
+    (9, {}, 2), (10, {}, 3), (9, {"drop_last": False}, 3), (10, {"drop_last": True}, 2), (9, {"val": True}, 3),
+    (9, {"batch_size": 1}, 9),
+])  # fmt: skip
+def test_a_single_last_image_is_dropped_in_training_only(length, options, expected):
+    args = {"batch_size": 4, "split": "train", "num_images": length, "image_size": 32, **options}
+    loader = Shapes(**args)
+    assert len(loader) == len(list(loader)) == expected
+
+
+def test_fewer_images_than_a_batch_is_an_error_in_training():
+    with pytest.raises(ValueError, match="batch_size: 8 is more than the 3 images"):
+        Shapes(split="train", batch_size=8, num_images=3)
+    assert len(Shapes(split="val", batch_size=8, num_images=3, val=True)) == 1
+
+
+def test_a_misspelt_argument_gets_a_hint():
+    spec = {"type": "VOC", "args": {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}}
+    with pytest.raises(ConfigError, match=r"crop_sise: VOC has no such argument; did you mean 'crop_size'"):
+        build(dataloaders, BaseDataLoader, spec, "train_loader")
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    ({"split": "trian"}, "train_loader.args.*'trian'"),
+    ({"val": True, "augment": True}, "exclude each other"),
+    ({"val": True, "val_split": 0.5}, "val_split"),
+    ({"scale": [2.0, 0.5]}, "scale"),
+    ({"crop_size": 0}, "at least 1"),
+    ({"crop_size": [3]}, "crop_size"),
+    ({"flip": 1.5}, "flip"),
+    ({"rotate": "much"}, "rotate"),
+    ({"data_dir": "x"}, "no such argument"),
+])  # fmt: skip
+def test_bad_options_are_config_errors(args, message):
+    spec = {"type": "Shapes", "args": {"batch_size": 2, "split": "train", **args}}
+    with pytest.raises(ConfigError, match=message):
+        build(dataloaders, BaseDataLoader, spec, "train_loader")
+
+
+def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
+    loader = VOC(**voc(tmp_path), split="train", batch_size=4, val=True)
+    (batch,) = batches(loader)
+    assert batch.images.shape == (4, 64, 65, 3)
+    assert (batch.images[2, 40:] == torch.tensor(loader.info.fill_colour, dtype=torch.uint8)).all()
+    assert (batch.target[2, :, 40:] == 255).all()
+
+
+def test_a_family_training_config_is_taken_as_it_is(tmp_path):
+    args = {
+        **voc(tmp_path), "batch_size": 2, "base_size": 40, "crop_size": 38, "augment": True, "shuffle": True,
+        "scale": True, "flip": True, "rotate": True, "blur": False, "split": "train_aug", "num_workers": 0,
+        "return_id": False, "val": False, "val_split": None,
+    }  # fmt: skip
+    loader = build(dataloaders, BaseDataLoader, {"type": "VOC", "args": args}, "train_loader")
+    assert batches(loader)[0].images.shape == (2, 38, 38, 3)
+
+
+def test_batches_cover_every_sample_once_per_epoch():
+    sampler = EpochBatches(10, 3, lambda e, i: (e, i), shuffle=True, drop_last=False, seed=1)
+    orders = []
+    for epoch in (1, 2):
+        sampler.epoch = epoch
+        flat = [key for part in sampler for key in part]
+        assert sorted(index for _, index in flat) == list(range(10))
+        assert {number for number, _ in flat} == {epoch}
+        orders.append([index for _, index in flat])
+    assert orders[0] != orders[1]
+
+
+def test_groups_are_never_divided():
+    groups = [f"car{i // 16}" for i in range(160)]
+    train, val = split_groups(groups, 0.2)
+    assert sorted(train + val) == list(range(160)) and len(val) == 32
+    assert not {groups[i] for i in train} & {groups[i] for i in val}
+    assert split_groups(groups, 48)[1] != [] and len(split_groups(groups, 48)[1]) == 48
+    with pytest.raises(ValueError, match="no image"):
+        split_groups(groups, 160)
+    with pytest.raises(ValueError, match="cannot be split"):
+        split_groups(["a", "a"], 0.5)

@@ -1,0 +1,178 @@
+"""What every registered data set must do, on a small tree in its layout."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import dataloaders
+from base import BaseDataLoader
+from tests.dataloaders.trees import BUILDERS
+from utils.errors import DataError
+from utils.factory import build, catalogue
+
+NAMES = sorted(catalogue(dataloaders, BaseDataLoader))
+
+
+@pytest.fixture
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    return request.param, BUILDERS[request.param](tmp_path)
+
+
+every = pytest.mark.parametrize("tree", NAMES, indirect=True)
+
+
+def make(tree: tuple[str, dict[str, Any]], split: str | None = None, **args: Any) -> BaseDataLoader:
+    name, given = tree
+    split = split or getattr(dataloaders, name).dataset_class.splits[0]
+    return build(
+        dataloaders,
+        BaseDataLoader,
+        {"type": name, "args": {"split": split, "batch_size": 2, **given, **args}},
+        "train_loader",
+    )
+
+
+def batches(loader: BaseDataLoader, epoch: int = 1, start: int = 0) -> list[Any]:
+    loader.set_epoch(epoch, start)
+    return list(loader)
+
+
+def equal(first: list[Any], second: list[Any]) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(a.images, b.images) and torch.equal(a.target, b.target) and a.image_ids == b.image_ids
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+FAMILY = {"base_size": 40, "crop_size": 32, "scale": True, "flip": True, "rotate": True, "blur": True}
+
+
+@every
+def test_training_batches_keep_the_contract(tree):
+    loader = make(tree, augment=True, shuffle=True, **FAMILY)
+    count = loader.info.num_classes
+    for batch in batches(loader):
+        assert batch.images.dtype == batch.target.dtype == torch.uint8
+        assert batch.images.shape == (2, 32, 32, loader.info.in_channels)
+        assert batch.target.shape == (2, 32, 32)
+        values = set(batch.target.unique().tolist())
+        assert values <= {*range(count), 255}
+
+
+@every
+def test_every_class_fact_agrees(tree):
+    info = make(tree).info
+    assert len(info.classes) == len(info.palette) == len(set(info.palette)) >= 2
+    assert len(set(info.classes)) == len(info.classes)
+
+
+@every
+def test_validation_gives_whole_images_and_nothing_random(tree):
+    loader = make(tree, val=True)
+    sizes = [loader.dataset._load_data(i)[1].shape for i in range(len(loader.dataset))]
+    seen = 0
+    for batch in batches(loader):
+        for target, name in zip(batch.target, batch.image_ids, strict=True):
+            image, label, image_id = loader.dataset._load_data(seen)
+            assert image_id == name
+            h, w = sizes[seen]
+            assert np.array_equal(target[:h, :w].numpy(), label)
+            assert (target[h:] == 255).all() and (target[:, w:] == 255).all()
+            seen += 1
+    assert seen == len(sizes)
+    assert equal(batches(loader, 1), batches(loader, 2))
+
+
+@every
+def test_val_crop_scales_the_shorter_side_and_cuts_the_centre(tree):
+    loader = make(tree, val=True, crop_size=24)
+    assert all(batch.images.shape[1:3] == (24, 24) for batch in batches(loader))
+    assert all(not (batch.target == 255).all() for batch in batches(loader))
+
+
+@every
+def test_epochs_differ_and_repeat(tree):
+    loader = make(tree, **FAMILY)
+    assert equal(batches(loader, 1), batches(loader, 1))
+    assert not equal(batches(loader, 1), batches(loader, 2))
+
+
+@every
+def test_any_position_of_an_epoch_is_reached_at_once(tree):
+    loader = make(tree, **FAMILY)
+    whole = batches(loader, 3)
+    assert equal(batches(loader, 3, 1), whole[1:])
+    assert len(loader) == len(whole)
+
+
+@every
+def test_labels_are_a_subset_and_ids_are_unique(tree):
+    loader = make(tree, val=True)
+    ids = [name for batch in batches(loader) for name in batch.image_ids]
+    assert len(set(ids)) == len(ids) == len(loader.dataset)
+
+
+@every
+def test_items_are_normalised_tensors_like_the_familys(tree):
+    dataset = make(tree, val=True, return_id=True).dataset
+    image, label, name = dataset[0]
+    assert image.dtype == torch.float32 and label.dtype == torch.int64 and isinstance(name, str)
+    raw, raw_label, _ = dataset._load_data(0)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (dataset.info.mean, dataset.info.std))
+    assert torch.allclose(image * std + mean, torch.from_numpy(raw).permute(2, 0, 1) / 255, atol=1e-6)
+    assert torch.equal(label, torch.from_numpy(raw_label).long())
+    dataset.return_id = False
+    assert len(dataset[0]) == 2
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+@every
+def test_the_data_set_pickles(tree):
+    import pickle
+
+    dataset = make(tree).dataset
+    again = pickle.loads(pickle.dumps(dataset))
+    assert np.array_equal(again._load_data(0)[0], dataset._load_data(0)[0])
+
+
+@every
+def test_val_split_is_disjoint_stable_and_never_augmented(tree):
+    loader = make(tree, val_split=1, batch_size=1, **FAMILY)
+    rest = loader.get_val_loader()
+    groups = set(loader.dataset.groups()), set(rest.dataset.groups())
+    assert groups[0] and groups[1] and not groups[0] & groups[1]
+    assert equal(batches(rest, 1), batches(rest, 2))
+    again = make(tree, val_split=1, batch_size=1, seed=99, **FAMILY).get_val_loader()
+    assert again.dataset.groups() == rest.dataset.groups()
+    assert make(tree).get_val_loader() is None
+
+
+@every
+def test_the_largest_batch_holds_the_largest_images(tree):
+    loader = make(tree, val=True, batch_size=1)
+    areas = [np.prod(loader.dataset._load_data(i)[1].shape) for i in range(len(loader.dataset))]
+    assert loader.largest_batch().target.numel() == max(areas)
+
+
+@every
+def test_a_missing_folder_is_one_line(tree, tmp_path):
+    name, args = tree
+    if "data_dir" not in inspect.signature(getattr(dataloaders, name)).parameters:
+        pytest.skip("needs no folder")
+    with pytest.raises(DataError, match="nowhere") as caught:
+        make((name, {**args, "data_dir": str(tmp_path / "nowhere")}))
+    assert "\n" not in str(caught.value)
+
+
+def test_signatures_carry_no_open_arguments():
+    for name in NAMES:
+        parameters = inspect.signature(getattr(dataloaders, name)).parameters.values()
+        assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters), name
+        assert not any(isinstance(p.annotation, str) for p in parameters), name

@@ -1,0 +1,159 @@
+"""Every shipped config is right, and every mutation of it is one clear line or a valid config."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dataloaders
+import models
+from base import BaseDataLoader, BaseModel
+from tests.conftest import ROOT
+from utils.config import load_config
+from utils.preflight import check_config
+from utils.schema import parse_experiment
+
+SHIPPED = [ROOT / "config.json", *sorted((ROOT / "configs").glob("*.json"))]
+WRONG: list[Any] = [None, True, -1, 0, 1.5, 1e9, "", "x" * 300, [], [1], {}, {"a": 1}]
+
+
+def check(config: dict[str, Any]) -> list[str]:
+    return check_config(
+        config,
+        dataloaders=dataloaders,
+        loader_kind=BaseDataLoader,
+        models=models,
+        model_kind=BaseModel,
+    )
+
+
+def paths(node: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in node.items():
+        yield (*prefix, key)
+        if isinstance(value, dict):
+            yield from paths(value, (*prefix, key))
+
+
+def parent_of(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for key in path[:-1]:
+        config = config[key]
+    return config
+
+
+def assert_clear(problems: list[str], path: tuple[str, ...]) -> None:
+    assert problems
+    assert all("\n" not in problem for problem in problems)
+    sections = {".".join(path[: i + 1]) for i in range(len(path))}
+    assert any(problem.startswith(tuple(sections)) for problem in problems), problems
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
+def test_shipped_configs_are_right(file: Path):
+    config = load_config(file)
+    assert check(config) == []
+    parse_experiment(config)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
+def test_every_misspelt_key_is_named(file: Path):
+    config = load_config(file)
+    for path in paths(config):
+        mutated = copy.deepcopy(config)
+        parent = parent_of(mutated, path)
+        wrong = path[-1][:-1] + "zq" if len(path[-1]) > 1 else path[-1] + "zq"
+        parent[wrong] = parent.pop(path[-1])
+        assert_clear(check(mutated), (*path[:-1], wrong))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
+def test_every_removed_key_is_named_or_has_a_default(file: Path):
+    config = load_config(file)
+    for path in paths(config):
+        mutated = copy.deepcopy(config)
+        del parent_of(mutated, path)[path[-1]]
+        problems = check(mutated)
+        if problems:
+            assert_clear(problems, path)
+        else:
+            parse_experiment(mutated)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
+def test_every_wrong_value_is_named_or_valid(file: Path):
+    config = load_config(file)
+    for path in paths(config):
+        for value in WRONG:
+            mutated = copy.deepcopy(config)
+            parent_of(mutated, path)[path[-1]] = copy.deepcopy(value)
+            problems = check(mutated)
+            if problems:
+                assert_clear(problems, path)
+            else:
+                parse_experiment(mutated)
+
+
+def test_a_value_that_passes_the_check_trains_or_is_refused_in_one_line(tmp_path):
+    """Build (not train) every mutation of the embedded default that the signatures let through."""
+    import train
+    from utils.errors import SegwrightError
+
+    config = load_config(ROOT / "config.json")
+    config["trainer"]["save_dir"] = str(tmp_path)
+    config["trainer"]["tensorboard"] = False
+    config["arch"]["args"] = {"base_channels": 4}
+    tried = 0
+    for path in paths(config):
+        for value in WRONG:
+            mutated = json.loads(json.dumps(config))
+            parent_of(mutated, path)[path[-1]] = value
+            if check(mutated) or value == 1e9:
+                continue
+            tried += 1
+            mutated["tune_allocator"] = False
+            try:
+                train.build_trainer(mutated, "cpu", check_only=True).run.close()
+            except SegwrightError as error:
+                assert "\n" not in str(error), error
+    assert tried > 20
+
+
+def test_a_config_of_the_template_family_is_accepted_as_it_is():
+    family = {
+        "name": "FCN",
+        "n_gpu": 1,
+        "use_synch_bn": False,
+        "arch": {"type": "FCN8", "args": {"backbone": "vgg16", "freeze_bn": False, "freeze_backbone": False}},
+        "train_loader": {
+            "type": "VOC",
+            "args": {
+                "data_dir": "data/", "batch_size": 8, "base_size": 400, "crop_size": 380, "augment": True,
+                "shuffle": True, "scale": True, "flip": True, "rotate": True, "blur": False,
+                "split": "train_aug", "num_workers": 8,
+            },
+        },
+        "val_loader": {
+            "type": "VOC",
+            "args": {
+                "data_dir": "data/", "batch_size": 8, "crop_size": 480, "val": True, "split": "val",
+                "num_workers": 4,
+            },
+        },
+        "optimizer": {
+            "type": "SGD", "differential_lr": True,
+            "args": {"lr": 0.01, "weight_decay": 1e-4, "momentum": 0.9},
+        },
+        "loss": "CrossEntropyLoss2d",
+        "ignore_index": 255,
+        "lr_scheduler": {"type": "Poly", "args": {}},
+        "trainer": {
+            "epochs": 80, "save_dir": "saved/", "save_period": 10, "monitor": "max Mean_IoU", "early_stop": 10,
+            "tensorboard": True, "log_dir": "saved/runs", "log_per_iter": 20, "val": True, "val_per_epochs": 5,
+        },
+    }  # fmt: skip
+    assert check(family) == []
+    parse_experiment(family)

@@ -1,0 +1,294 @@
+"""The entry script as a user meets it: one line and an exit code for every mistake, resume, signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from tests.conftest import ROOT
+from utils.checkpoint import load_checkpoint
+
+CONFIG = {
+    "name": "tiny",
+    "n_gpu": 0,
+    "arch": {"type": "UNet", "args": {"base_channels": 4}},
+    "train_loader": {
+        "type": "Shapes",
+        "args": {
+            "split": "train", "num_images": 12, "image_size": 32, "batch_size": 4,
+            "shuffle": True, "augment": True, "flip": True,
+        },
+    },
+    "val_loader": {
+        "type": "Shapes",
+        "args": {"split": "val", "num_images": 4, "image_size": 32, "batch_size": 4, "val": True},
+    },
+    "optimizer": {"type": "SGD", "args": {"lr": 0.05, "momentum": 0.9}},
+    "loss": "CrossEntropyLoss2d",
+    "lr_scheduler": {"type": "Poly", "args": {}},
+    "trainer": {"epochs": 2, "tensorboard": False, "save_period": 0},
+}  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Path of a small config that saves below tmp_path."""
+    content = json.loads(json.dumps(CONFIG))
+    content["trainer"]["save_dir"] = str(tmp_path / "saved")
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quiet_logging():
+    """Entry scripts set up the root logger; give it back as it was."""
+    import logging
+
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in before[0]:
+            handler.close()
+    root.handlers[:], root.level = before[0], before[1]
+
+
+def run_dir(tmp_path: Path) -> Path:
+    (found,) = (tmp_path / "saved" / "tiny").iterdir()
+    return found
+
+
+def fails(capsys, *argv: str) -> tuple[int, str]:
+    code = train.main([*argv, "--device", "cpu"])
+    return code, capsys.readouterr().err
+
+
+def start(*argv: str | Path, **kwargs) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "train.py"), *map(str, argv)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
+    )
+
+
+def test_trains_and_leaves_a_complete_run_folder(config, tmp_path):
+    assert train.main(["-c", str(config), "--set", "trainer.tensorboard=true"]) == 0
+    folder = run_dir(tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "log.txt", "metrics.jsonl", "last.pth", "previous.pth", "best_model.pth"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["trainer"]["tensorboard"] is True
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in records] == [1, 2]
+    assert "Epoch 2/2" in (folder / "log.txt").read_text()
+    assert load_checkpoint(folder / "best_model.pth")["arch"]["type"] == "UNet"
+
+
+def test_check_leaves_nothing_behind(config, tmp_path):
+    process = start("-c", config, "--check")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert output.count("ok: ") == 4
+    assert not any((tmp_path / "saved").rglob("*.pth"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, workers):
+    setting = ["--set", f"train_loader.args.num_workers={workers}", "--set", "trainer.epochs=3"]
+    assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
+    (whole,) = (tmp_path / "saved" / "whole").iterdir()
+    process = start("-c", config, *setting, "--set", "trainer.log_per_iter=1")
+    while "Epoch 1/3" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "--resume" in output
+    assert train.main(["--resume", str(run_dir(tmp_path))]) == 0
+    one, two = (load_checkpoint(folder / "last.pth") for folder in (whole, run_dir(tmp_path)))
+    assert all(torch.equal(one["model"][key], two["model"][key]) for key in one["model"])
+
+
+def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path):
+    setting = ["--set", "trainer.epochs=3"]
+    assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
+    (whole,) = (tmp_path / "saved" / "whole").iterdir()
+    process = start("-c", config, *setting)
+    while not list((tmp_path / "saved").glob("tiny/*/last.pth")):
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert train.main(["-c", str(config), *setting, "--resume", "auto"]) == 0
+    one, two = (load_checkpoint(folder / "last.pth") for folder in (whole, run_dir(tmp_path)))
+    assert all(torch.equal(one["model"][key], two["model"][key]) for key in one["model"])
+
+
+def test_resume_auto_without_a_run_starts_one(config, tmp_path, caplog):
+    assert train.main(["-c", str(config), "--resume", "auto", "--set", "trainer.epochs=1"]) == 0
+    assert (run_dir(tmp_path) / "last.pth").exists()
+
+
+def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
+    assert train.main(["-c", str(config)]) == 0
+    before = (run_dir(tmp_path) / "last.pth").read_bytes()
+    assert train.main(["--resume", str(run_dir(tmp_path))]) == 0
+    assert (run_dir(tmp_path) / "last.pth").read_bytes() == before
+
+
+def test_resume_refuses_another_experiment(config, tmp_path, capsys):
+    assert train.main(["-c", str(config)]) == 0
+    folder = str(run_dir(tmp_path))
+    code, error = fails(capsys, "-c", str(config), "--resume", folder, "--set", "optimizer.args.lr=0.1")
+    assert code == 2
+    assert "optimizer.args.lr: the run was started with 0.05, now it says 0.1" in error
+    code, error = fails(capsys, "--resume", folder, "--set", "arch.args.base_channels=8", "--allow-change")
+    assert code == 2
+    assert "does not fit this config" in error
+    harmless = ["--set", "trainer.log_per_iter=1", "--set", "train_loader.args.num_workers=0"]
+    assert train.main(["-c", str(config), "--resume", folder, *harmless]) == 0
+    more = ["--set", "trainer.epochs=3", "--allow-change"]
+    assert train.main(["-c", str(config), "--resume", folder, *more]) == 0
+    assert load_checkpoint(Path(folder) / "last.pth")["epoch"] == 4
+
+
+def test_resume_from_damage(config, tmp_path, capsys):
+    assert train.main(["-c", str(config)]) == 0
+    folder = run_dir(tmp_path)
+    (folder / "last.pth").write_bytes((folder / "last.pth").read_bytes()[:-100])
+    assert train.main(["--resume", str(folder)]) == 0  # previous.pth, one epoch earlier
+    for name in ("last.pth", "previous.pth"):
+        (folder / name).write_bytes(b"damaged")
+    code, error = fails(capsys, "--resume", str(folder))
+    assert code == 2
+    assert "damaged" in error
+    code, error = fails(capsys, "--resume", str(tmp_path / "nowhere"))
+    assert code == 2
+    assert "there is no such file or folder" in error
+
+
+MISTAKES = {
+    "train_loader.args.crop_sise=3": "train_loader.args.crop_sise: Shapes has no such argument",
+    "arch.type=UNett": "arch.type: no model called 'UNett'; did you mean 'UNet'?",
+    "trainer.epochs=0": "trainer.epochs: expected a whole number, at least 1, got 0",
+    "trainer.monitor=max mIoU": "trainer.monitor: nothing called 'mIoU' is logged",
+    "optimizer.args.lr=-1": "optimizer.args: SGD: Invalid learning rate",
+    "name=../../etc": "name: '../../etc'",
+    "ignore_index=7": "ignore_index: 7",
+    "class_weights=[1, 2]": "class_weights: 2 numbers for",
+    "train_loader.args.batch_size=13": "13",
+    "precision=fp16": "precision: fp16 is for GPUs",
+    "lr_scheduler.args.power=0": "lr_scheduler.args.power",
+    "val_loader=null": "val_loader: missing",
+    "use_synch_bn=true": "use_synch_bn",
+}
+
+
+@pytest.mark.parametrize("setting", MISTAKES)
+def test_mistakes_are_one_line_with_their_path(config, capsys, tmp_path, setting):
+    extra = ["--set", "n_gpu=2"] if "synch" in setting else []
+    code, error = fails(capsys, "-c", str(config), "--set", setting, *extra)
+    assert code == 2
+    (line,) = [text for text in error.splitlines() if text.startswith("error: ")]
+    assert MISTAKES[setting] in line
+    assert "Traceback" not in error
+    assert not any((tmp_path / "saved").rglob("*.pth"))
+
+
+def test_all_mistakes_together(config, capsys):
+    settings = ["trainer.epochz=3", "arch.type=Unet", "optimizer.args.lr=fast", "loss=CE"]
+    code, error = fails(capsys, "-c", str(config), *(part for s in settings for part in ("--set", s)))
+    assert code == 2
+    for path in ("trainer.epochz", "arch.type", "optimizer.args.lr", "loss.type"):
+        assert f"tiny.json: {path}: " in error
+
+
+def test_debug_shows_the_traceback(config):
+    from utils.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        train.main(["-c", str(config), "--set", "name=a/b", "--debug"])
+
+
+def test_save_dir_that_cannot_be_written(config, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, error = fails(capsys, "-c", str(config), "--set", f"trainer.save_dir={tmp_path / 'file'}")
+    assert code == 4
+    assert "cannot be written" in error
+
+
+def test_two_runs_in_the_same_second_do_not_share_a_folder(config, tmp_path):
+    from utils.run_folder import RunFolder
+
+    runs = [RunFolder.create(tmp_path / "saved", "tiny") for _ in range(8)]
+    assert len({run.path for run in runs}) == 8
+
+
+def test_a_run_in_use_is_not_resumed_by_another_process(config, tmp_path):
+    from utils.run_folder import RunFolder
+
+    assert train.main(["-c", str(config), "--set", "trainer.epochs=1"]) == 0
+    run = RunFolder(run_dir(tmp_path))
+    process = start("--resume", run_dir(tmp_path))
+    output, _ = process.communicate(timeout=60)
+    run.close()
+    assert process.returncode == 4
+    assert "another process is training in this folder" in output
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-c", "broken.json"], ["-c", "missing.json"]])
+def test_help_and_broken_files_answer_without_torch(tmp_path, argv):
+    (tmp_path / "broken.json").write_text('{"name": ')
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import train\n"
+        "try: result = train.main()\n"
+        "except SystemExit as stop: result = stop.code\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'torchvision'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(result)\n"
+    )
+    command = [sys.executable, "-c", code, str(ROOT), *argv]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if argv == ["--help"] else 2), done.stderr
+
+
+def test_config_errors_import_nothing_that_they_do_not_need(config):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import train\n"
+        "result = train.main()\n"
+        "heavy = {'torchvision', 'cv2', 'tensorboard', 'scipy', 'PIL.Image'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(result)\n"
+    )
+    command = [sys.executable, "-c", code, str(ROOT), "-c", str(config), "--set", "arch.type=None"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(config):
+    process = start("-c", config, "--set", "trainer.epochs=1")
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert process.returncode == 0
+
+
+def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nfrom base import BaseModel\n"
+        "class Line(BaseModel):\n"
+        "    def __init__(self, num_classes, in_channels=3, width: int = 4):\n"
+        "        super().__init__(num_classes, in_channels)\n"
+        "        self.layer = nn.Conv2d(in_channels, num_classes, 1)\n"
+        "    def _forward(self, images):\n        return self.layer(images)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = ["--set", 'arch={"type": "mine.Line", "args": {"width": 2}}', "--set", "trainer.epochs=1"]
+    assert train.main(["-c", str(config), *settings]) == 0
