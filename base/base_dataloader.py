@@ -114,7 +114,7 @@ class BaseDataLoader(DataLoader, ABC):
             dataset,
             batch_sampler=self.batches,
             num_workers=workers,
-            collate_fn=Collate(self.info.fill_colour),
+            collate_fn=_Collate(self.info.fill_colour),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_start_worker,
             persistent_workers=workers > 0,
@@ -147,7 +147,7 @@ class BaseDataLoader(DataLoader, ABC):
             areas = [np.prod(image_size(sample.image)) for sample in self.dataset.files]
             indices = np.argsort(areas)[::-1][:count].tolist()
         items = self.dataset.__getitems__([SampleKey(0, index) for index in indices])
-        return Collate(self.info.fill_colour)(items)
+        return collate(items, self.info.fill_colour)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         """Yield the batches of the epoch.
@@ -185,32 +185,36 @@ class BaseDataLoader(DataLoader, ABC):
             yield batch
 
 
-class Collate:
-    """Copies samples into one batch; in a worker straight into the memory that both processes share.
+def collate(items: Sequence[LabelledImage], fill: tuple[int, ...]) -> Batch:
+    """Copy samples into one batch; in a worker straight into memory that both processes share.
 
     Args:
+        items: the samples.
         fill: colour of the padding of images of different sizes, one value per channel.
     """
+    height = max(item.label.shape[0] for item in items)
+    width = max(item.label.shape[1] for item in items)
+    images = _empty(len(items), height, width, len(fill))
+    target = _empty(len(items), height, width)
+    pixels, classes = images.numpy(), target.numpy()
+    for row, item in enumerate(items):
+        h, w = item.label.shape
+        if (h, w) != (height, width):
+            pixels[row] = fill
+            classes[row] = IGNORE_INDEX
+        pixels[row, :h, :w] = item.image
+        classes[row, :h, :w] = item.label
+    return Batch(images, target, tuple(item.image_id for item in items))
+
+
+class _Collate:
+    """:func:`collate` as the loader calls it; lets errors of a worker pass."""
 
     def __init__(self, fill: tuple[int, ...]) -> None:
-        self.fill = fill
+        self._fill = fill
 
     def __call__(self, items: Sequence[LabelledImage] | SegwrightError) -> Batch | SegwrightError:
-        if isinstance(items, SegwrightError):
-            return items
-        height = max(item.label.shape[0] for item in items)
-        width = max(item.label.shape[1] for item in items)
-        images = _empty(len(items), height, width, len(self.fill))
-        target = _empty(len(items), height, width)
-        pixels, classes = images.numpy(), target.numpy()
-        for row, item in enumerate(items):
-            h, w = item.label.shape
-            if (h, w) != (height, width):
-                pixels[row] = self.fill
-                classes[row] = IGNORE_INDEX
-            pixels[row, :h, :w] = item.image
-            classes[row, :h, :w] = item.label
-        return Batch(images, target, tuple(item.image_id for item in items))
+        return items if isinstance(items, SegwrightError) else collate(items, self._fill)
 
 
 class _Guarded:
@@ -234,7 +238,8 @@ def _start_worker(number: int) -> None:
     cv2.setNumThreads(1)
     info = get_worker_info()
     assert info is not None
-    info.dataset.__getitems__ = _Guarded(info.dataset)
+    dataset: Any = info.dataset
+    dataset.__getitems__ = _Guarded(dataset)
 
 
 def _empty(*shape: int) -> Tensor:

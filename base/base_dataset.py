@@ -61,7 +61,7 @@ class SampleKey(NamedTuple):
     """What a sampler asks for: a sample, in an epoch (which decides how it is augmented)."""
 
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]
 
 
 class BaseDataSet(Dataset, ABC):
@@ -219,7 +219,8 @@ class BaseDataSet(Dataset, ABC):
             image (C, H, W) float32, normalised; label (H, W) int64, 255 = void.
         """
         item = self.load(SampleKey(0, range(len(self))[index]))
-        image = (item.image.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        image = (item.image.astype(np.float32) / 255 - mean) / std
         tensors = (
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             torch.from_numpy(item.label.astype(np.int64)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class ShapesDataSet(BaseDataSet):
         return [f"{index:06d}" for index in self.indices]
 
     def subset(self, indices: Any, *, val: bool = False) -> BaseDataSet:
-        part = super().subset((), val=val)
+        part = cast(ShapesDataSet, super().subset((), val=val))
         part.indices = [self.indices[index] for index in indices]
         return part
 

@@ -348,7 +348,8 @@ def _decode_mask(data: bytes, max_pixels: int) -> np.ndarray:
     if image.mode in ("P", "L"):
         array = np.array(image)
         if header is not None and header.colour_type == _GREY and header.depth in (2, 4):
-            array //= 255 // (2**header.depth - 1)  # Pillow stretches grey of few bits to 0..255
+            # Pillow stretches grey of few bits to 0..255
+            array = array // (255 // (2**header.depth - 1))
         return array
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
