@@ -20,6 +20,7 @@ from utils.augmentation import (
     Size,
     blur_image,
     draw_geometry,
+    fill_outside,
     jitter_colour,
     long_side_ratio,
     resized,
@@ -250,11 +251,12 @@ class BaseDataSet(Dataset, ABC):
             image, label, image_id = self._load_data(key.index)
             self._check_pair(image, label, self.files[key.index] if self.files else None)
             geometry = self._plan(label, rng)
-        image = warp_image(image, geometry, self.info.fill_colour, label.shape[:2])
-        label = warp_label(label, geometry)
+        size = (label.shape[0], label.shape[1])
+        image = warp_image(image, geometry, size)
         if self.augment:
             image = self._recolour(image, rng)
-        return LabelledImage(image, label, image_id)
+        image = fill_outside(image, geometry, size, self.info.fill_colour)
+        return LabelledImage(image, warp_label(label, geometry), image_id)
 
     def subset(self, indices: Sequence[int], *, val: bool = False) -> BaseDataSet:
         """The same data set with some of its samples; with ``val`` whole images, nothing random."""

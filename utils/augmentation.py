@@ -2,7 +2,7 @@
 
 Everything works on uint8. Pixel centres lie at half coordinates for images and for labels alike, so the
 two never move against each other by more than half a pixel, at any scale. What lies outside the image
-is painted with the mean colour in the image and with void in the label.
+is painted with the mean colour in the image and with void in the label, after colour and blur.
 """
 
 from __future__ import annotations
@@ -198,33 +198,52 @@ def warp_label(label: np.ndarray, geometry: Geometry) -> np.ndarray:
     )  # fmt: skip
 
 
-def warp_image(
-    image: np.ndarray, geometry: Geometry, fill: tuple[int, ...], full_size: Size | None = None
-) -> np.ndarray:
+def warp_image(image: np.ndarray, geometry: Geometry, full_size: Size | None = None) -> np.ndarray:
     """Bilinear values of (H, W, C) uint8, averaged first where the image shrinks to a half or less.
+
+    Outside, the colours of the border go on; :func:`fill_outside` paints over them.
 
     Args:
         image: the image, or a copy of it that was reduced when it was decoded.
         geometry: in coordinates of the full image.
-        fill: the colour outside, one value of 0..255 per channel.
         full_size: (height, width) of the full image, where ``image`` is a reduced one.
     """
-    matrix = geometry.matrix
-    full_size = full_size or image.shape[:2]
-    if image.shape[:2] == full_size:
-        if geometry.is_identity and geometry.size == full_size:
+    size = (image.shape[0], image.shape[1])
+    full_size = full_size or size
+    if size == full_size:
+        if geometry.is_identity and geometry.size == size:
             return image
-        if _is_plain_crop(geometry, full_size):
+        if _is_plain_crop(geometry, size):
             return _slice(image, geometry)
-    height, width = image.shape[:2]
-    ratio = geometry.ratio * max(full_size[0] / height, full_size[1] / width)
+    matrix = np.diag([size[1] / full_size[1], size[0] / full_size[0]]) @ geometry.matrix
+    ratio = geometry.ratio * max(full_size[0] / size[0], full_size[1] / size[1])
     steps = max(int(1 / ratio + 1e-6), 1)
+    image, matrix = _cut(image, matrix, geometry.size, steps)
     if steps > 1:
-        image = _shrink(image, steps)
-    if image.shape[:2] != full_size:
-        back = (image.shape[1] / full_size[1], image.shape[0] / full_size[0])
-        matrix = np.diag(back) @ matrix
-    return _warp_channels(image, matrix, geometry.size, fill)
+        image, matrix = _shrink(image, matrix, steps)
+    return _warp_channels(image, matrix, geometry.size)
+
+
+def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: tuple[int, ...]) -> np.ndarray:
+    """Paint what lies outside the source with one colour; the image itself where nothing does.
+
+    Args:
+        image: the output, (H, W, C) uint8; it is painted on where it is no view of the source.
+        geometry: how it was made.
+        full_size: (height, width) of the source.
+        fill: one value of 0..255 per channel.
+    """
+    x, y = geometry.matrix @ _corners(geometry.size)
+    if min(x.min(), y.min()) >= 0 and x.max() <= full_size[1] and y.max() <= full_size[0]:
+        return image
+    inside = cv2.warpAffine(
+        np.ones(full_size, np.uint8), _cv_matrix(geometry.matrix), _wh(geometry.size),
+        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=0,
+    )  # fmt: skip
+    colour = np.broadcast_to(np.array(fill, np.uint8), image.shape)
+    if image.shape[2] > 4:
+        return np.where(inside[..., None], image, colour)
+    return cv2.copyTo(image, inside, np.ascontiguousarray(colour)).reshape(image.shape)
 
 
 def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -304,25 +323,48 @@ def _slice(array: np.ndarray, geometry: Geometry) -> np.ndarray:
     return array[top : top + geometry.size[0], left : left + geometry.size[1]]
 
 
-def _shrink(image: np.ndarray, steps: int) -> np.ndarray:
+def _corners(size: Size) -> np.ndarray:
+    """The corners of an output as columns (x, y, 1)."""
+    return np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]], [1, 1, 1, 1]], np.float64)
+
+
+def _cut(image: np.ndarray, matrix: np.ndarray, size: Size, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the source that the output needs, in whole blocks of ``steps``, and where it begins."""
+    spans = []
+    for axis, length in ((0, image.shape[1]), (1, image.shape[0])):
+        reached = matrix[axis] @ _corners(size)
+        margin = 2 * steps  # the taps of the interpolation
+        first = max(int((reached.min() - margin) // steps) * steps, 0)
+        last = min(int(-(-(reached.max() + margin) // steps)) * steps, length)
+        first = min(first, max(length - steps, 0))
+        spans.append((first, max(last, first + 1)))
+    (left, right), (top, bottom) = spans
+    moved = matrix.copy()
+    moved[:, 2] -= (left, top)
+    return image[top:bottom, left:right], moved
+
+
+def _shrink(image: np.ndarray, matrix: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Average over blocks of ``steps`` pixels, so that the warp's four taps miss nothing."""
     height, width = image.shape[:2]
     small = max(width // steps, 1), max(height // steps, 1)
-    return cv2.resize(image, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], -1)
+    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], -1)
+    return shrunk, np.diag([small[0] / width, small[1] / height]) @ matrix
 
 
-def _warp_channels(image: np.ndarray, matrix: np.ndarray, size: Size, fill: tuple[int, ...]) -> np.ndarray:
-    """Bilinear warp of any number of channels; cv2 takes four colours of a border at a time."""
+def _warp_channels(image: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
+    """Bilinear warp of any number of channels; cv2 takes up to four, and four faster than three."""
     channels = image.shape[2]
     if channels > 4:
-        groups = [slice(first, first + 4) for first in range(0, channels, 4)]
         parts = [
-            _warp_channels(np.ascontiguousarray(image[..., group]), matrix, size, fill[group])
-            for group in groups
+            _warp_channels(np.ascontiguousarray(image[..., first : first + 4]), matrix, size)
+            for first in range(0, channels, 4)
         ]
         return np.concatenate(parts, axis=2)
+    if channels == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     warped = cv2.warpAffine(
         image, _cv_matrix(matrix), _wh(size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=fill,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    return warped.reshape(*size, channels)
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB) if channels == 3 else warped.reshape(*size, channels)

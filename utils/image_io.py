@@ -179,13 +179,15 @@ def _first_line(error: Exception) -> str:
 
 
 class _PngHeader:
-    """Width, height, bit depth and colour type of a PNG, and whether it is whole and plain."""
+    """Width, height, bit depth and colour type of a PNG, and whether it is plain."""
 
     def __init__(self, data: bytes) -> None:
         self.width, self.height, self.depth, self.colour_type = struct.unpack(">IIBB", data[16:26])
+        if data.rfind(b"IEND") < data.rfind(b"IDAT"):
+            raise DataError("is truncated")
         # transparency and orientation live in chunks of their own, before the pixels
-        head = data[: max(data.find(b"IDAT"), 0)]
-        self.plain = b"tRNS" not in head and b"eXIf" not in head and b"IEND" in data[-64:]
+        head = data[: data.find(b"IDAT")]
+        self.plain = b"tRNS" not in head and b"eXIf" not in head
 
     @property
     def pixels(self) -> int:

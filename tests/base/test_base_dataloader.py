@@ -29,11 +29,10 @@ def test_batches_do_not_depend_on_the_workers(tmp_path, workers):
 def test_loading_leaves_the_global_generators_alone():
     loader = Shapes(split="train", batch_size=4, num_images=8, image_size=32)
     torch.manual_seed(0)
-    np.random.seed(0)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     batches(loader)
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -71,8 +70,8 @@ def test_a_dead_worker_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(("length", "options", "expected"), [
-    (9, {}, 2), (10, {}, 3), (9, {"drop_last": False}, 3), (10, {"drop_last": True}, 2), (9, {"val": True}, 3),
-    (9, {"batch_size": 1}, 9),
+    (9, {}, 2), (10, {}, 3), (9, {"drop_last": False}, 3), (10, {"drop_last": True}, 2),
+    (9, {"val": True}, 3), (9, {"batch_size": 1}, 9),
 ])  # fmt: skip
 def test_a_single_last_image_is_dropped_in_training_only(length, options, expected):
     args = {"batch_size": 4, "split": "train", "num_images": length, "image_size": 32, **options}

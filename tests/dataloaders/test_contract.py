@@ -79,7 +79,7 @@ def test_validation_gives_whole_images_and_nothing_random(tree):
     seen = 0
     for batch in batches(loader):
         for target, name in zip(batch.target, batch.image_ids, strict=True):
-            image, label, image_id = loader.dataset._load_data(seen)
+            _, label, image_id = loader.dataset._load_data(seen)
             assert image_id == name
             h, w = sizes[seen]
             assert np.array_equal(target[:h, :w].numpy(), label)
