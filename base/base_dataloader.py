@@ -17,7 +17,7 @@ from base.base_dataset import BaseDataSet, SampleKey
 from utils.batch import Batch, LabelledImage
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 from utils.errors import DataError, SegwrightError
-from utils.image_io import image_size
+from utils.image_file import image_size
 from utils.lazy import lazy_import
 from utils.sampler import EpochBatches, split_groups
 from utils.signature import merged_parameters

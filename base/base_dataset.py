@@ -31,8 +31,10 @@ from utils.augmentation import (
 from utils.batch import LabelledImage
 from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 from utils.errors import DataError
-from utils.image_io import is_jpeg, read_image, read_mask
+from utils.image_file import exif_orientation, image_size, is_jpeg
+from utils.image_io import read_image
 from utils.labels import ColourTable, LabelTable
+from utils.mask_io import read_colour_mask, read_mask
 from utils.palette import voc_palette
 from utils.signature import merged_parameters
 from utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -198,9 +200,11 @@ class BaseDataSet(Dataset, ABC):
         return read_image(sample.image, len(self.mean), self.info.fill_colour, reduce=reduce)
 
     def _read_mask(self, sample: Sample) -> np.ndarray:
-        """The raw values of a mask, as :attr:`table` takes them. For a hook into other formats."""
+        """The raw values of a mask, as :attr:`table` takes them; override it for other formats."""
         assert sample.mask is not None
-        return read_mask(sample.mask)
+        return (
+            read_colour_mask(sample.mask) if isinstance(self.table, ColourTable) else read_mask(sample.mask)
+        )
 
     def _load_data(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         """Image (H, W, C) uint8, class indices (H, W) uint8 with void 255, and name."""
@@ -376,8 +380,6 @@ def _point_of_a_class(label: np.ndarray, rng: np.random.Generator) -> tuple[floa
 def _describe_mismatch(image: Size, label: Size, sample: Sample | None, reduce: int) -> str:
     if sample is None:
         return f"the image is {image[1]}x{image[0]}, its label {label[1]}x{label[0]} pixels"
-    from utils.image_io import exif_orientation, image_size
-
     height, width = image_size(sample.image) if reduce > 1 else image
     text = f"{sample.image} is {width}x{height} pixels, its mask {sample.mask} {label[1]}x{label[0]}"
     if (width, height) == label and exif_orientation(sample.image) >= 5:

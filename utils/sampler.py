@@ -89,3 +89,27 @@ def split_groups(groups: Sequence[str], share: float, seed: int = 0) -> tuple[li
         raise ValueError(f"{share:g} leaves no image of {len(groups)} for training")
     chosen = set(second)
     return [index for index in range(len(groups)) if index not in chosen], sorted(second)
+
+
+def split_folds(groups: Sequence[str], folds: int, fold: int, seed: int = 0) -> tuple[list[int], list[int]]:
+    """One of the splits of a k-fold cross-validation, groups kept together.
+
+    Args:
+        groups: the group of every sample.
+        folds: number of parts; each sample is in the second list of exactly one of them.
+        fold: which part, from 0.
+        seed: start of the draw.
+
+    Returns:
+        Sorted indices of the other parts, and of part ``fold``.
+
+    Raises:
+        ValueError: there are fewer groups than parts.
+    """
+    names = sorted(set(groups))
+    if len(names) < folds:
+        raise ValueError(f"{len(names)} images or groups cannot be divided into {folds} folds")
+    order = np.random.default_rng(seed).permutation(len(names))
+    part = {names[position]: rank % folds for rank, position in enumerate(order)}
+    inside = [part[group] == fold for group in groups]
+    return [i for i, is_in in enumerate(inside) if not is_in], [i for i, is_in in enumerate(inside) if is_in]

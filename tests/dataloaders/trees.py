@@ -32,9 +32,6 @@ def save(path: Path, array: np.ndarray, palette: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(array)
     if palette:
-        image = Image.fromarray(array).convert("P")
-        image.putpalette([(37 * i) % 256 for i in range(768)])
-        image = Image.fromarray(array)
         image.putpalette([(37 * i) % 256 for i in range(768)])
     image.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
 
@@ -71,8 +68,51 @@ def shapes(root: Path) -> dict[str, Any]:
     return {"num_images": 4, "image_size": 48}
 
 
+def carvana(root: Path) -> dict[str, Any]:
+    for car in ("00087a6bd4dc", "0495dcf27283", "fff9b3a5373f"):
+        for view in (1, 2):
+            name = f"{car}_{view:02d}"
+            save(root / "train" / f"{name}.jpg", picture((40, 60), view))
+            save(root / "test" / f"{name}.jpg", picture((40, 60), view))
+            mask = Image.fromarray(blocks((40, 60), [0, 1], view))
+            mask.putpalette([0, 0, 0, 255, 255, 255])
+            (root / "train_masks").mkdir(exist_ok=True)
+            mask.save(root / "train_masks" / f"{name}_mask.gif")
+    return {"data_dir": str(root)}
+
+
+def cityscapes(root: Path) -> dict[str, Any]:
+    for split in ("train", "val", "test", "train_extra"):
+        for city in ("aachen", "ulm"):
+            for number in range(2):
+                name = f"{city}_00000{number}_000019"
+                save(
+                    root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", picture((32, 64), number)
+                )
+                mask = blocks((32, 64), [0, 3, 7, 8, 11, 26, 33], number)
+                for kind in ("gtFine", "gtCoarse"):
+                    folder = root / kind / split / city
+                    save(folder / f"{name}_{kind}_labelIds.png", mask)
+                    save(folder / f"{name}_{kind}_instanceIds.png", mask)
+    return {"data_dir": str(root)}
+
+
+def folder(root: Path) -> dict[str, Any]:
+    for number, size in enumerate(SIZES):
+        save(root / "imgs" / f"cell {number}.v2.jpg", picture(size, number))
+        save(root / "masks" / f"cell {number}.v2_mask.png", blocks(size, [0, 255], number))
+    return {
+        "data_dir": str(root), "images": "imgs", "mask_suffix": "_mask",
+        "classes": ["background", "cell"], "values": {"background": 0, "cell": 255},
+    }  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "VOC": voc,
     "CamVid": camvid,
+    "Carvana": carvana,
+    "CityScapes": cityscapes,
+    "Cityscapes": cityscapes,
+    "Folder": folder,
     "Shapes": shapes,
 }

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from utils.errors import DataError
-from utils.image_io import image_size, read_image, read_mask, scale_to_uint8
+from utils.image_file import image_size
+from utils.image_io import read_image, scale_to_uint8
+from utils.mask_io import read_mask
 
 BACK = (124, 116, 104)
 
