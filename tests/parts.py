@@ -20,6 +20,7 @@ from utils.precision import Precision
 from utils.run_folder import RunFolder
 from utils.schema import SchedulerSection, TrainerSection
 
+CPU = torch.device("cpu")
 INFO = DatasetInfo(("a", "b", "c"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
 
 
@@ -83,28 +84,29 @@ def make_trainer(
     cls: type[Trainer] = Trainer,
     scheduler: SchedulerSection | None = None,
     lr: float = 0.1,
+    device: torch.device = CPU,
     **options: Any,
 ) -> Trainer:
-    """A whole trainer on the CPU; ``folder`` may hold an earlier run, which is then reopened."""
+    """A whole trainer; ``folder`` may hold an earlier run, which is then reopened."""
     torch.manual_seed(seed)
     train_loader = RandomBatches(7) if train_loader is None else train_loader
     val_loader = RandomBatches(2) if val_loader is None else val_loader
-    model = TinyNet(3) if model is None else model
+    model = (TinyNet(3) if model is None else model).to(device)
     section = TrainerSection(**{"epochs": 3, "log_per_iter": 2, "tensorboard": False, **options})
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     steps = -(-len(train_loader) // section.accumulate_steps)
     schedule = build_schedule(scheduler or SchedulerSection("Poly"), optimizer, section.epochs, steps)
     return cls(
         model=model,
-        criterion=CrossEntropyLoss2d(),
+        criterion=CrossEntropyLoss2d().to(device),
         optimizer=optimizer,
         schedule=schedule,
         train_loader=train_loader,
         val_loader=val_loader or None,
         options=section,
         run=RunFolder(folder) if folder.exists() else RunFolder.create(folder.parent, folder.name),
-        devices=[torch.device("cpu")],
-        precision=Precision(precision, "cpu"),
+        devices=[device],
+        precision=Precision(precision, device.type),
         carried={"arch": {"type": "TinyNet"}, "config": {"name": "test"}, "crop_size": 16},
         show_progress=False,
     )

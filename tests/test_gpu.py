@@ -1,0 +1,65 @@
+"""What only a GPU shows: the upload stream, fp16 with a scaler, DataParallel. Skipped without one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
+from utils.checkpoint import load_checkpoint
+from utils.metrics import ConfusionMatrix
+from utils.precision import Precision, resolve_precision
+from utils.prefetch import Prefetcher
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+GPU = torch.device("cuda", 0)
+
+
+def test_prefetching_on_a_side_stream_yields_what_the_cpu_yields():
+    here = list(Prefetcher(RandomBatches(8, size=64), torch.device("cpu"), INFO))
+    there = []
+    for batch in Prefetcher(RandomBatches(8, size=64), GPU, INFO):
+        torch.cuda._sleep(10**6)  # the model is slower than the upload
+        there.append((batch.images.clone(), batch.target.clone()))
+    assert len(here) == len(there)
+    for ours, (images, target) in zip(here, there, strict=True):
+        torch.testing.assert_close(images.cpu(), ours.images)
+        assert torch.equal(target.cpu(), ours.target)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_trains_resumes_and_loads_on_the_cpu(tmp_path, precision):
+    trainer = make_trainer(tmp_path / "run", device=GPU, precision=precision)
+    trainer.train()
+    assert trainer.monitor.best is not None
+    saved = load_checkpoint(trainer.run.last)
+    TinyNet(3).load_state_dict(saved["model"])
+    resumed = make_trainer(trainer.run.path, device=GPU, precision=precision, epochs=4)
+    resumed.load_state_dict(saved)
+    resumed.train()
+    assert resumed.epoch == 5
+
+
+def test_confusion_matrix_equals_the_cpus():
+    draw = torch.Generator().manual_seed(0)
+    prediction, target = torch.randint(0, 5, (2, 4, 64, 64), generator=draw)
+    target[0, :9] = 255
+    ours, theirs = ConfusionMatrix(5), ConfusionMatrix(5, GPU)
+    ours.update(prediction, target)
+    theirs.update(prediction.to(GPU), target.to(GPU))
+    assert torch.equal(ours.matrix, theirs.matrix)
+
+
+def test_data_parallel_leaves_no_prefix(tmp_path):
+    trainer = make_trainer(tmp_path / "run", device=GPU)
+    trainer.forward = nn.DataParallel(trainer.model, [0])
+    trainer.train()
+    assert load_checkpoint(trainer.run.last)["model"].keys() == TinyNet(3).state_dict().keys()
+
+
+def test_auto_precision_is_never_fp32():
+    assert resolve_precision("auto", GPU) in (Precision("bf16", "cuda"), Precision("fp16", "cuda"))
