@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
 import logging
 from abc import ABC, abstractmethod
@@ -270,6 +271,22 @@ class BaseDataSet(Dataset, ABC):
             part.val, part.augment = True, False
             part.base_size = part.crop_size = None
         return part
+
+    def label(self, index: int) -> np.ndarray:
+        """Class indices (H, W) uint8 of a sample as it is on disk; without reading its image if possible."""
+        if type(self)._load_data is BaseDataSet._load_data and self.files[index].mask is not None:
+            return self._load_label(self.files[index], None)
+        return self._load_data(index)[1]
+
+    def fingerprint(self) -> str:
+        """Changes when a file of the data set, its size or time, or the meaning of mask values does."""
+        digest = hashlib.sha256(f"{type(self).__qualname__} {self.split} {vars(self.table)}".encode())
+        for sample in self.files:
+            for path in (sample.image, sample.mask):
+                if path is not None:
+                    status = path.stat()
+                    digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
+        return digest.hexdigest()
 
     def groups(self) -> list[str]:
         """The group of every sample; a sample without one is a group of its own."""

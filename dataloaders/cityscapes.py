@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from base.base_dataloader import BaseDataLoader
@@ -64,15 +65,15 @@ class CityScapesDataSet(BaseDataSet):
                 self.files += [Sample(path.stem, path, None, city.name) for path in images]
                 continue
             folder = require_folder(self.root / kind / self.split / city.name)
-            ending = f"_{kind}_labelIds"
-            masks = [path for path in list_images(folder, (".png",)) if path.stem.endswith(ending)]
-            pairs = pair_by_key(
-                images,
-                masks,
-                lambda path, ending=ending: path.stem.removesuffix(ending),
-                lambda path: path.stem.removesuffix("_leftImg8bit"),
-            )
+            ending = f"_{kind}_labelIds.png"
+            masks = [path for path in list_images(folder, (".png",)) if path.name.endswith(ending)]
+            # AACHEN_000000_000019 names a place; what follows tells what kind of file it is
+            pairs = pair_by_key(images, masks, _place, _place)
             self.files += [Sample(name, image, mask, city.name) for name, image, mask in pairs]
+
+
+def _place(path: Path) -> str:
+    return path.stem.rsplit("_", 1 if path.stem.endswith("_leftImg8bit") else 2)[0]
 
 
 class CityScapes(BaseDataLoader):

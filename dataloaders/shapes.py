@@ -59,6 +59,9 @@ class ShapesDataSet(BaseDataSet):
     def groups(self) -> list[str]:
         return [f"{index:06d}" for index in self.indices]
 
+    def fingerprint(self) -> str:
+        return f"shapes {self.split} {self.image_size} {list(self.indices)}"
+
     def subset(self, indices: Any, *, val: bool = False) -> BaseDataSet:
         part = cast(ShapesDataSet, super().subset((), val=val))
         part.indices = [self.indices[index] for index in indices]
