@@ -6,7 +6,8 @@ import inspect
 import signal
 from abc import ABC
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from utils.image_file import image_size
 from utils.lazy import lazy_import
 from utils.sampler import EpochBatches, split_groups
 from utils.signature import merged_parameters
+from utils.thread_pool import map_ahead
 from utils.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
@@ -43,7 +45,10 @@ class BaseDataLoader(DataLoader, ABC):
     Args:
         batch_size: images of a batch.
         shuffle: another order in every epoch; ``None`` is true for training data.
-        num_workers: processes that prepare batches; 0 prepares them where they are used.
+        num_workers: workers that prepare batches ahead; 0 prepares each one when it is asked for.
+        worker_type: ``thread``: workers are threads of this process: batches need not be copied, nothing
+            is started or shared. ``process``: worker processes, for data sets or transforms whose Python
+            code takes most of the time.
         val_split: keep back a part for validation: below 1 its share, from 1 on its number of images.
             Groups of images (the views of one car) stay together; the draw is the same in every run.
         drop_last: leave out a last batch that is not full; ``None``: in training, if it is a single
@@ -73,6 +78,7 @@ class BaseDataLoader(DataLoader, ABC):
         batch_size: PositiveInt,
         shuffle: bool | None = None,
         num_workers: NonNegativeInt = 0,
+        worker_type: Literal["thread", "process"] = "thread",
         val_split: NonNegativeFloat | None = None,
         drop_last: bool | None = None,
         prefetch_factor: PositiveInt = 2,
@@ -90,7 +96,10 @@ class BaseDataLoader(DataLoader, ABC):
                 raise ValueError(f"val_split: {error}") from error
             self._val_part = dataset.subset(val, val=True)
             dataset = dataset.subset(train)
-        self._workers = {"num_workers": num_workers, "prefetch_factor": prefetch_factor}
+        processes = worker_type == "process"
+        self._threads = 0 if processes else num_workers
+        self._processes = num_workers if processes else 0
+        self._ahead = prefetch_factor
         self._open(dataset, batch_size, not dataset.val if shuffle is None else shuffle, drop_last)
 
     def _open(self, dataset: BaseDataSet, batch_size: int, shuffle: bool, drop_last: bool | None) -> None:
@@ -109,16 +118,15 @@ class BaseDataLoader(DataLoader, ABC):
             drop_last=single if drop_last is None else drop_last,
             seed=dataset.seed,
         )
-        workers = self._workers["num_workers"]
         super().__init__(
             dataset,
             batch_sampler=self.batches,
-            num_workers=workers,
+            num_workers=self._processes,
             collate_fn=_Collate(self.info.fill_colour),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_start_worker,
-            persistent_workers=workers > 0,
-            prefetch_factor=self._workers["prefetch_factor"] if workers else None,
+            persistent_workers=self._processes > 0,
+            prefetch_factor=self._ahead if self._processes else None,
             generator=torch.Generator().manual_seed(dataset.seed),  # never draws from the global one
         )
 
@@ -135,7 +143,7 @@ class BaseDataLoader(DataLoader, ABC):
             return None
         loader = type(self).__new__(type(self))
         loader._val_part = None
-        loader._workers = dict(self._workers)
+        loader._threads, loader._processes, loader._ahead = self._threads, self._processes, self._ahead
         loader._open(self._val_part, self.batches.batch_size, shuffle=False, drop_last=None)
         return loader
 
@@ -155,9 +163,23 @@ class BaseDataLoader(DataLoader, ABC):
         Raises:
             DataError: naming the file; from a worker the same error as without workers.
         """
-        if not self.num_workers:
-            yield from self._iterate_here()
-            return
+        if self._processes:
+            yield from self._iterate_processes()
+        elif self._threads:
+            ahead = self._threads * self._ahead
+            with _one_cv2_thread():
+                yield from map_ahead(self._prepare, self.batches, self._threads, ahead)
+        else:
+            for keys in self.batches:
+                with _one_cv2_thread():
+                    batch = self._prepare(keys)
+                yield batch
+
+    def _prepare(self, keys: Sequence[SampleKey]) -> Batch:
+        batch = collate(self.dataset.__getitems__(keys), self.info.fill_colour)
+        return batch.pin_memory() if self.pin_memory else batch
+
+    def _iterate_processes(self) -> Iterator[Batch]:
         try:
             for batch in super().__iter__():
                 if isinstance(batch, SegwrightError):
@@ -170,19 +192,16 @@ class BaseDataLoader(DataLoader, ABC):
                 "a worker process that prepares data died (killed, or out of memory); lower num_workers"
             ) from error
 
-    def _iterate_here(self) -> Iterator[Batch]:
-        """One cv2 thread while this process loads: the images are small, and the model has the cores."""
-        iterator = super().__iter__()
-        while True:
-            threads = cv2.getNumThreads()
-            cv2.setNumThreads(1)
-            try:
-                batch = next(iterator, None)
-            finally:
-                cv2.setNumThreads(threads)
-            if batch is None:
-                return
-            yield batch
+
+@contextmanager
+def _one_cv2_thread() -> Iterator[None]:
+    """Images are small and workers are many: more threads in cv2 would only wait for each other."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def collate(items: Sequence[LabelledImage], fill: tuple[int, ...]) -> Batch:

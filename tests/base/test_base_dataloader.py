@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import threading
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,11 +20,18 @@ from utils.errors import ConfigError, DataError, LabelError
 from utils.factory import build
 from utils.sampler import EpochBatches, split_groups
 
+WORKERS = [
+    {"num_workers": 0},
+    {"num_workers": 1, "worker_type": "thread"},
+    {"num_workers": 1, "worker_type": "process"},
+]
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_batches_do_not_depend_on_the_workers(tmp_path, workers):
+
+@pytest.mark.parametrize(("workers", "kind"), [(1, "thread"), (4, "thread"), (1, "process"), (2, "process")])
+def test_batches_do_not_depend_on_the_workers(tmp_path, workers, kind):
+    """D33."""
     args = dict(**voc(tmp_path), split="train", batch_size=2, shuffle=True, **FAMILY)
-    alone, helped = VOC(**args), VOC(**args, num_workers=workers)
+    alone, helped = VOC(**args), VOC(**args, num_workers=workers, worker_type=kind)
     for epoch in (1, 2):  # persistent workers must see the second epoch too
         assert equal(batches(alone, epoch), batches(helped, epoch))
     assert equal(batches(alone, 3)[1:], batches(helped, 3, start=1))
@@ -35,24 +46,24 @@ def test_loading_leaves_the_global_generators_alone():
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_broken_file_is_named_in_one_line(tmp_path, workers):
     args = voc(tmp_path)
     broken = tmp_path / "VOC2012" / "JPEGImages" / "2007_000002.jpg"
     broken.write_bytes(broken.read_bytes()[:-200])
-    loader = VOC(**args, split="train", batch_size=2, crop_size=16, num_workers=workers)
+    loader = VOC(**args, split="train", batch_size=2, crop_size=16, **workers)
     with pytest.raises(DataError, match="2007_000002.jpg") as caught:
         batches(loader)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_an_illegal_value_is_named_with_file_and_share(tmp_path, workers):
     args = camvid(tmp_path)
     mask = blocks((48, 64), list(range(12)), 3)
     mask[5, 7] = 37
     save(tmp_path / "trainannot" / "0001TP_3.png", mask)
-    loader = CamVid(**args, split="train", batch_size=2, num_workers=workers)
+    loader = CamVid(**args, split="train", batch_size=2, **workers)
     with pytest.raises(LabelError, match=r"0001TP_3.png: value 37 at 0.0326 % .* row 5, column 7"):
         batches(loader)
 
@@ -66,7 +77,35 @@ def test_a_dead_worker_is_one_line(tmp_path):
         dataset_class = Dying
 
     with pytest.raises(DataError, match="worker process that prepares data died"):
-        list(DyingLoader(split="train", batch_size=2, num_workers=1))
+        list(DyingLoader(split="train", batch_size=2, num_workers=1, worker_type="process"))
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_leaving_an_epoch_early_leaves_nothing_behind(workers):
+    before = threading.active_count(), cv2.getNumThreads()
+    loader = Shapes(split="train", batch_size=2, num_images=64, image_size=32, **workers)
+    loader.set_epoch(1)
+    first = next(iter(loader))
+    assert equal([first], batches(loader)[:1])  # and the loader can be used again
+    del loader
+    gc.collect()
+    assert threading.active_count() <= before[0] and cv2.getNumThreads() == before[1]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_thirty_epochs_leak_no_file_and_no_thread(workers):
+    """R31."""
+    loader = Shapes(split="train", batch_size=4, num_images=8, image_size=32, **workers)
+    batches(loader)
+    handles = _open_files()
+    for epoch in range(30):
+        batches(loader, epoch)
+    assert _open_files() <= handles + 2
+
+
+def _open_files():
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
 @pytest.mark.parametrize(("length", "options", "expected"), [
