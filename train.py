@@ -168,6 +168,7 @@ def build_trainer(
     steps_per_epoch = -(-len(train_loader) // options.accumulate_steps)
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps_per_epoch)
     criterion = build_criterion(experiment, train_loader).to(devices[0])
+    describe(model, train_loader, val_loader)
     crop_size = train_loader.dataset.crop_size
     return Trainer(
         model=model,
@@ -189,6 +190,22 @@ def build_trainer(
         channels_last=experiment.channels_last,
         compile_model=experiment.compile,
     )
+
+
+def describe(model: BaseModel, train_loader: BaseDataLoader, val_loader: BaseDataLoader | None) -> None:
+    """Say in the log what will be trained on what."""
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    logger.info(
+        "%s: %.2f M parameters, %.2f M of them trained", type(model).__name__, total / 1e6, trainable / 1e6
+    )
+    loaders = {"Training": train_loader, "Validation": val_loader}
+    for name, loader in loaders.items():
+        if loader is not None:
+            logger.info("%s: %d images in %d batches", name, len(loader.dataset), len(loader))
+    names = train_loader.info.classes
+    shown = ", ".join(names[:25]) + (", ..." if len(names) > 25 else "")
+    logger.info("%d classes: %s", len(names), shown)
 
 
 def build_loaders(

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
-from utils.losses import BaseLoss
 
 from base.base_dataloader import BaseDataLoader
 from base.base_model import BaseModel, SegmentationOutput
 from utils.batch import DeviceBatch
 from utils.checkpoint import link_or_copy, save_checkpoint
 from utils.errors import CheckpointError, ConfigError, Interrupted
+from utils.losses import BaseLoss
 from utils.lr_scheduler import Schedule
-from utils.metrics import METRIC_NAMES, ConfusionMatrix, LossMeter
-from utils.monitor import Monitor
+from utils.metrics import ConfusionMatrix, LossMeter
+from utils.monitor import Monitor, figure_names
 from utils.precision import Precision
 from utils.prefetch import Prefetcher
 from utils.rng import capture_rng, restore_rng
@@ -104,7 +104,8 @@ class BaseTrainer(ABC):
         self.forward = self._parallel(model)
         if compile_model:
             self.forward = torch.compile(self.forward)  # type: ignore[assignment]
-        self.monitor = Monitor(options.monitor, self._figure_names(), options.early_stop)
+        names = figure_names(validates=options.val)
+        self.monitor = Monitor(options.monitor, names, options.early_stop)
         self.confusion = ConfusionMatrix(self.info.num_classes, self.device)
         self.losses = LossMeter(self.device)
         self.log = RunLog(
@@ -214,21 +215,9 @@ class BaseTrainer(ABC):
     # ---- the machine ----------------------------------------------------------------------------
 
     def compute(self, model: nn.Module, images: Tensor) -> SegmentationOutput:
-        """Run a model in the precision of the run.
-
-        Raises:
-            ConfigError: batch norm was given a single value per channel.
-        """
-        try:
-            with self.precision.autocast():
-                return model(images)
-        except ValueError as error:
-            if "Expected more than 1 value per channel" not in str(error):
-                raise
-            raise ConfigError(
-                "train_loader.args: batch norm has a single value per channel to normalise: raise "
-                "batch_size or crop_size, or set arch.args.freeze_bn to true"
-            ) from error
+        """Run a model in the precision of the run."""
+        with self.precision.autocast():
+            return model(images)
 
     def evaluated(self) -> nn.Module:
         """What is validated, in eval mode: the averaged weights where the run keeps them."""
@@ -317,10 +306,6 @@ class BaseTrainer(ABC):
             )
 
     # ---- words ----------------------------------------------------------------------------------
-
-    def _figure_names(self) -> list[str]:
-        parts = ("train", "val") if self.val_loader is not None else ("train",)
-        return [f"{part}_{figure}" for part in parts for figure in ("loss", *METRIC_NAMES)]
 
     def _say_result(self) -> None:
         if self.monitor.exhausted:

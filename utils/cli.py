@@ -37,6 +37,14 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
             raise
         print(f"error: {_describe(error)}", file=sys.stderr)
         return 4
+    except (RuntimeError, MemoryError) as error:
+        if debug or not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
+            raise  # a fault of the program deserves its traceback
+        print(
+            "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
+            file=sys.stderr,
+        )
+        return 2
 
 
 @contextmanager

@@ -8,6 +8,13 @@ from typing import Any
 
 from utils.errors import ConfigError
 from utils.factory import did_you_mean
+from utils.metrics import METRIC_NAMES
+
+
+def figure_names(*, validates: bool) -> list[str]:
+    """The figures that a run logs after each epoch."""
+    parts = ("train", "val") if validates else ("train",)
+    return [f"{part}_{figure}" for part in parts for figure in ("loss", *METRIC_NAMES)]
 
 
 class Monitor:

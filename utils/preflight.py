@@ -15,6 +15,7 @@ from utils.errors import ConfigError
 from utils.factory import Namespace, check_spec
 from utils.losses import BaseLoss
 from utils.lr_scheduler import CONTEXT_NAMES, scheduler_namespace
+from utils.monitor import Monitor, figure_names
 from utils.run_folder import checked_name
 from utils.schema import Experiment, check_section
 
@@ -86,7 +87,28 @@ def _check_values(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "use_synch_bn: needs one process per GPU, which is not built yet; set it to false, or n_gpu to 1"
         )
-    return problems + _check_training_length(config)
+    return problems + _check_training_length(config) + _check_validation(config)
+
+
+def _check_validation(config: Mapping[str, Any]) -> list[str]:
+    """The validation has data, and the monitored figure will be logged."""
+    trainer, train_loader = config.get("trainer"), config.get("train_loader")
+    if not isinstance(trainer, dict) or not isinstance(train_loader, dict):
+        return []
+    validates = trainer.get("val", True) is True
+    args = train_loader.get("args", {})
+    split = isinstance(args, dict) and args.get("val_split")
+    problems = []
+    if validates and not config.get("val_loader") and not split:
+        problems.append(
+            "val_loader: missing; give one, or train_loader.args.val_split, or set trainer.val to false"
+        )
+    if isinstance(setting := trainer.get("monitor", "off"), str):
+        try:
+            Monitor(setting, figure_names(validates=validates))
+        except ConfigError as error:
+            problems += error.problems
+    return problems
 
 
 def _check_training_length(config: Mapping[str, Any]) -> list[str]:
