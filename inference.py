@@ -1,21 +1,29 @@
-"""Segment images with a trained model: ``python inference.py --model best_model.pth --images photos``."""
+"""Segment images with trained models: ``python inference.py --model best_model.pth --images photos``."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils import cli
-from utils.errors import CheckpointError, ConfigError, DataError
+from utils.errors import CheckpointError, ConfigError, SegwrightError
 
 if TYPE_CHECKING:
-    from utils.predict import Predictor
+    import numpy as np
+
+    from utils.ensemble import Ensemble
+    from utils.inputs import ImageFile
+    from utils.predict import Predictor, PredictOptions
 
 logger = logging.getLogger(__name__)
+
+# torch and what stands on it are imported in the functions below: --help must answer at once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,130 +32,272 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(lambda: run(args), debug=args.debug)
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Segment images with a trained model.")
-    parser.add_argument("-m", "--model", required=True, help="checkpoint, or the folder of a run")
-    parser.add_argument("-i", "--images", required=True, nargs="+", help="folders, files or globs")
+def parse_arguments(argv: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
+    """The command line of inference.py and vote.py."""
+    parser = argparse.ArgumentParser(description=description or "Segment images with trained models.")
+    add_model_arguments(parser)
+    parser.add_argument("-i", "--images", required=True, help="folder, image, pattern, list (.txt) or video")
+    parser.add_argument("-o", "--output", default="outputs", help="folder for the results (default: outputs)")
+    parser.add_argument("-e", "--extension", default="", help="only these endings, as in jpg,png (default: all)")
+    parser.add_argument("--config", nargs="+", default=[], help="configs that the models must have been trained with")
+    parser.add_argument("--overlay", action="store_true", help="also the image with the mask over it and a legend")
+    parser.add_argument("--colour", "--color", action="store_true", help="also the mask as an RGB image")
+    parser.add_argument("--original-ids", action="store_true", help="also the mask in the data set's own ids")
     parser.add_argument(
-        "--mode", choices=("multiscale", "sliding", "whole"), default="multiscale",
-        help="multiscale: several sizes and their mirror images (default)",
-    )  # fmt: skip
-    parser.add_argument("-o", "--output", default="outputs", help="folder for the masks (default: outputs)")
-    parser.add_argument("-e", "--extension", help="in folders, only files that end so: jpg")
-    parser.add_argument("-c", "--config", help="a config that the model is checked against")
-    parser.add_argument("--overlay", action="store_true", help="also blend each mask into its image")
-    parser.add_argument("--scales", type=float, nargs="+", help="of multiscale (default: 0.75 to 2)")
-    parser.add_argument("--no-flip", action="store_true", help="multiscale without mirror images")
-    parser.add_argument("--window", type=int, nargs="+", help="side, or height and width, of windows")
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
-    parser.add_argument("--batch-size", type=int, default=4, help="windows in one pass (default: 4)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
-    parser.add_argument("-d", "--device", help="cpu, cuda, cuda:1")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        "--save-probabilities", action="store_true", help="also the probabilities, float16 (C, H, W), as NPZ"
+    )
+    parser.add_argument("--disagreement", action="store_true", help="also where the members of an ensemble differ")
+    parser.add_argument("--rle", metavar="FILE", help="also a CSV of run lengths of all masks")
+    parser.add_argument("--rle-preset", default="carvana", help="tianchi, carvana (default) or coco")
+    parser.add_argument("--rle-class", type=int, default=1, help="class index that --rle encodes (default: 1)")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out images whose results are there")
+    parser.add_argument("--max-pixels", type=int, help="refuse larger images (default: 178,956,970 pixels)")
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Segment every image; returns 1 if some could not be."""
-    from utils.inputs import find_images
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """What inference.py, vote.py and evaluate.py have in common: models and how they predict."""
+    parser.add_argument("-m", "--model", nargs="+", required=True, help="checkpoint; several make an ensemble")
+    parser.add_argument("--rule", choices=("mean", "majority"), default="mean", help="how an ensemble decides")
+    parser.add_argument("--weights", type=float, nargs="+", help="one number per member, for the rule mean")
+    parser.add_argument("--mode", choices=("multiscale", "sliding", "whole"), default="multiscale")
+    parser.add_argument("--scales", type=float, nargs="+", help="of multiscale (default: 0.75 1 1.25 1.5 1.75 2)")
+    parser.add_argument("--no-flip", action="store_true", help="multiscale without mirror images")
+    parser.add_argument(
+        "--tta", nargs="+", metavar="NAME",
+        help="transforms to average over: identity hflip vflip rot90 rot180 rot270 transpose",
+    )  # fmt: skip
+    parser.add_argument(
+        "--window", type=int, nargs="+", metavar="PIXELS",
+        help="side, or height and width, of sliding windows (default: the training crop)",
+    )  # fmt: skip
+    parser.add_argument("--window-overlap", type=float, default=1 / 3, help="share of a window (default: 1/3)")
+    parser.add_argument("--window-margin", type=int, default=0, help="pixels at inner window edges to discard")
+    parser.add_argument("--window-batch", type=int, default=4, help="windows per forward pass (default: 4)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
+    parser.add_argument("-d", "--device", help="cpu, cuda, cuda:1, or a GPU number")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    jobs = find_images(args.images, args.extension)
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every image; 0 if all went well, 1 if some did not."""
+    from utils.inputs import VIDEO_EXTENSIONS, find_images
     from utils.logger import log_to_console
 
     log_to_console()
-    predictor = build_predictor(args)
-    failed = segment_all(predictor, jobs, args)
-    logger.info("%d of %d images segmented into %s", len(jobs) - len(failed), len(jobs), args.output)
-    for line in failed:
-        print(f"error: {line}", file=sys.stderr)
-    return 1 if failed else 0
+    output = Path(args.output)
+    if Path(args.images).is_file() and Path(args.images).suffix.lower().lstrip(".") in VIDEO_EXTENSIONS:
+        from utils.video import segment_video
+
+        return segment_video(Path(args.images), output, load_predictor(args), overlay=args.overlay)
+    images = find_images(args.images, [part for part in args.extension.split(",") if part], output)
+    job = Job(args, load_predictor(args), images)
+    return job.run()
 
 
-def build_predictor(args: argparse.Namespace) -> Predictor:
-    """Load the model and choose windows, scales and arithmetic.
+def load_predictor(args: argparse.Namespace) -> Predictor | Ensemble:
+    """The model, or the ensemble of the models, of a command line.
 
     Raises:
-        CheckpointError: no such checkpoint, damaged, or not of the config's architecture.
-        ConfigError: an option out of range.
+        CheckpointError: a checkpoint cannot be used.
+        ConfigError: options that contradict each other.
     """
-    import torch
-
-    from models.build import model_from_checkpoint
     from utils.allocator import keep_freed_memory
-    from utils.checkpoint import load_checkpoint
     from utils.device import resolve_device
+    from utils.ensemble import Ensemble
     from utils.precision import resolve_precision
-    from utils.predict import SCALES, Predictor
 
+    configs = getattr(args, "config", [])
+    if configs and len(configs) != len(args.model):
+        raise ConfigError(f"--config: {len(configs)} for {len(args.model)} models; give one each, or none")
     device = resolve_device(args.device)
-    precision = resolve_precision(args.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-    checkpoint = load_checkpoint(find_checkpoint(Path(args.model)))
-    check_config(args.config, checkpoint)
-    model, info = model_from_checkpoint(checkpoint)
-    window = args.window or checkpoint.get("crop_size")
-    if isinstance(window, int):
-        window = [window]
+    precision = resolve_precision(args.precision, device)
+    members = []
+    for number, path in enumerate(args.model):
+        members.append(_load_member(args, path, configs[number] if configs else None, device, precision))
+    single = len(members) == 1 and not getattr(args, "disagreement", False)
+    return members[0] if single else Ensemble(members, args.rule, args.weights)
+
+
+def _load_member(args: argparse.Namespace, path: str, config: str | None, device: Any, precision: Any) -> Predictor:
+    from models.build import model_from_checkpoint
+    from utils.checkpoint import load_checkpoint
+    from utils.predict import Predictor
+
+    checkpoint = load_checkpoint(path)
+    if config is not None:
+        _compare(config, checkpoint, path)
+    with naming(path):
+        model, info = model_from_checkpoint(checkpoint)
+    options = predict_options(args, checkpoint.get("crop_size"))
+    return Predictor(model, info, device, precision, options)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the checkpoint's name before what is wrong with it."""
     try:
-        return Predictor(
-            model.to(device, memory_format=torch.channels_last),
-            info,
-            device,
-            precision,
-            window=None if window is None else (int(window[0]), int(window[-1])),
-            overlap=args.overlap,
-            scales=args.scales or SCALES,
-            flip=not args.no_flip,
-            batch_size=args.batch_size,
-        )
-    except ValueError as error:
-        raise ConfigError(f"--{error}") from error
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
-def find_checkpoint(path: Path) -> Path:
-    """A file as it is; of a run's folder, or of a folder of runs, the newest ``best_model.pth``."""
-    if not path.is_dir():
-        return path
-    found = [*path.glob("best_model.pth"), *path.glob("*/best_model.pth")]
-    if not found:
-        raise CheckpointError(f"--model {path}: there is no best_model.pth in this folder")
-    return max(found, key=lambda file: file.stat().st_mtime_ns)
-
-
-def check_config(config: str | None, checkpoint: dict) -> None:
-    """Refuse a config that describes another model than the checkpoint holds."""
-    if config is None:
-        return
+def _compare(config: str, checkpoint: dict[str, Any], path: str) -> None:
+    """Checkpoints carry their config; one that is given as well must name the same model."""
     from utils.config import load_config
 
-    wanted, held = load_config(config).get("arch", {}), checkpoint["arch"]
-    if isinstance(wanted, dict) and wanted.get("type") != held["type"]:
-        raise CheckpointError(f"{config}: arch.type is {wanted.get('type')}, the checkpoint's {held['type']}")
+    given = load_config(config).get("arch")
+    if given != checkpoint.get("arch"):
+        raise ConfigError(f"{config}: arch is not the one that {path} was trained with; leave --config out")
 
 
-def segment_all(
-    predictor: Predictor, jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace
-) -> list[str]:
-    """Write a mask per image; returns a line for each image that failed."""
-    from tqdm import tqdm
+def predict_options(args: argparse.Namespace, crop_size: Any) -> PredictOptions:
+    """The command line's way of predicting; ``crop_size`` is the training crop or None."""
+    from utils.predict import DEFAULT_WINDOW, SCALES, PredictOptions
 
-    from utils.image_io import read_image
-    from utils.outputs import save_mask, save_picture
-    from utils.visualize import overlay
+    if args.window:
+        if len(args.window) > 2:
+            raise ConfigError("--window: one or two numbers are expected")
+        window = (args.window[0], args.window[-1])
+    elif crop_size is None:
+        window = (DEFAULT_WINDOW, DEFAULT_WINDOW)
+    else:
+        window = (crop_size, crop_size) if isinstance(crop_size, int) else (crop_size[0], crop_size[1])
+    flip = args.mode == "multiscale" and not args.no_flip
+    tta = args.tta or (("identity", "hflip") if flip else ("identity",))
+    try:
+        return PredictOptions(
+            mode=args.mode,
+            scales=tuple(args.scales or SCALES),
+            tta=tuple(tta),
+            window=window,
+            overlap=args.window_overlap,
+            margin=args.window_margin,
+            window_batch=args.window_batch,
+        )
+    except ValueError as error:
+        raise ConfigError(f"--{error}") from None
 
-    info, output, failed = predictor.info, Path(args.output), []
-    for path, name in tqdm(jobs, unit="image", disable=None):
+
+class Job:
+    """The images of one command line.
+
+    Args:
+        args: the command line.
+        predictor: the model or ensemble.
+        images: the inputs.
+    """
+
+    def __init__(self, args: argparse.Namespace, predictor: Predictor | Ensemble, images: list[ImageFile]) -> None:
+        from utils.image_io import MAX_PIXELS
+        from utils.outputs import ResultWriter, name_outputs
+        from utils.summary import InferenceSummary
+
+        if args.disagreement and args.save_probabilities:
+            raise ConfigError("--disagreement and --save-probabilities: one at a time")
+        flags = ("colour", "overlay", "original_ids", "save_probabilities", "disagreement")
+        kinds = {"original_ids": "ids", "save_probabilities": "probabilities"}
+        chosen = ["mask", *(kinds.get(flag, flag) for flag in flags if getattr(args, flag))]
+        self.args = args
+        self.predictor = predictor
+        self.info = predictor.info
+        self.writer = ResultWriter(Path(args.output), self.info, chosen)
+        self.items = list(zip(images, name_outputs(images, chosen), strict=True))
+        self.summary = InferenceSummary(self.info)
+        self.max_pixels = args.max_pixels or MAX_PIXELS
+        self.rle = None
+        if args.rle:
+            from utils.rle import RleTable
+
+            self.rle = RleTable.open(args.rle, args.rle_preset, args.rle_class, self.info)
+
+    def run(self) -> int:
+        """Segment all; returns the exit code."""
+        from tqdm import tqdm
+
+        from utils.pipeline import run_overlapped
+
+        items = self.items
+        if self.args.skip_existing:
+            items = [item for item in items if not self.writer.is_complete(item[1])]
+            logger.info("%d of %d images have their results already", len(self.items) - len(items), len(self.items))
+        start = time.perf_counter()
+        with tqdm(total=len(items), unit="image", disable=None) as bar:
+
+            def write(item, result):
+                self.write(item, result)
+                bar.update()
+
+            run_overlapped(items, self.read, self.work, write, self.fail)
+        if self.rle is not None:
+            self.rle.save()
+        self.summary.save(self.writer.folder / "summary.json", time.perf_counter() - start)
+        failed = len(self.summary.failed)
+        logger.info(
+            "%d masks in %s, %.1f s%s",
+            self.summary.images,
+            self.writer.folder,
+            time.perf_counter() - start,
+            f"; {failed} failed" if failed else "",
+        )
+        return 1 if failed else 0
+
+    def read(self, item) -> np.ndarray:
+        """The image as it is displayed, with the model's channels."""
+        from utils.image_io import read_image
+
+        return read_image(
+            item[0].path,
+            self.info.in_channels,
+            self.info.fill_colour,
+            exif_transpose=True,
+            max_pixels=self.max_pixels,
+        )
+
+    def work(self, item, image: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Predict one image."""
+        from utils.outputs import Result
+
         try:
-            image = read_image(path, info.in_channels, info.fill_colour, exif_transpose=True)
-        except DataError as error:
-            failed.append(str(error))
-            continue
-        label = predictor.labels(image, args.mode)
-        save_mask(label, info, output / name)
-        if args.overlay:
-            save_picture(overlay(image, label, info), output / name.with_name(f"{name.stem}_overlay.png"))
-    return failed
+            if "probabilities" in self.writer.kinds:
+                return image, Result(*_with_probabilities(self.predictor, image))
+            if "disagreement" in self.writer.kinds:
+                mask, disagreement = self.predictor.predict_with_disagreement(image)  # type: ignore[union-attr]
+                return image, Result(mask, disagreement=disagreement)
+            return image, Result(self.predictor.predict(image))
+        except SegwrightError as error:
+            raise type(error)(f"{item[0].path}: {error}") from error
+
+    def write(self, item, result: tuple[np.ndarray, Any]) -> None:
+        """Store the results of one image."""
+        source, name = item
+        image, found = result
+        self.writer.write(name, image, found)
+        self.summary.add(str(source.relative), found.mask)
+        if self.rle is not None:
+            self.rle.add(source.relative, found.mask)
+
+    def fail(self, item, error: SegwrightError) -> None:
+        """Name a file that gave no result; the others go on."""
+        print(f"error: {error}", file=sys.stderr)
+        self.summary.failed[str(item[0].relative)] = str(error)
+
+
+def _with_probabilities(predictor: Predictor | Ensemble, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices and float16 probabilities (C, H, W) from one pass."""
+    import numpy as np
+
+    from utils.predict import decide
+
+    mask = np.empty(image.shape[:2], dtype=np.uint8)
+    probabilities = np.empty((predictor.info.num_classes, *mask.shape), dtype=np.float16)
+    for top, scores in predictor.bands(image):
+        rows = slice(top, top + len(scores))
+        mask[rows] = decide(scores).cpu().numpy()
+        probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
+    return mask, probabilities
 
 
 if __name__ == "__main__":

@@ -1,71 +1,99 @@
-"""Finds the images that a command line names, and a name for the result of each."""
+"""Finds the images that a command line names: a folder, a file, a pattern, or a list of files."""
 
 from __future__ import annotations
 
 import glob
-import os
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from utils.errors import DataError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm")
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "gif", "webp", "ppm", "pgm", "npy")
+VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv")
+LIST_EXTENSIONS = ("txt", "lst")
+_PATTERN = "*?["
 
 
-def find_images(patterns: Sequence[str], extension: str | None = None) -> list[tuple[Path, Path]]:
-    """Find images in folders (and the folders in them), among files, and by globs.
+class ImageFile(NamedTuple):
+    """One input.
+
+    Attributes:
+        path: the file.
+        relative: its place under the folder that was asked for: what its outputs are named after.
+    """
+
+    path: Path
+    relative: PurePath
+
+
+def find_images(
+    given: str, extensions: Sequence[str] = (), exclude: Path | None = None
+) -> list[ImageFile]:
+    """List the images that ``given`` names, sorted by name.
 
     Args:
-        patterns: folders, files or globs.
-        extension: in folders, take only files that end so; ``None`` takes every common image format.
-
-    Returns:
-        (image, relative name of its mask): the folder below the named one and the stem are kept; where
-        two names would be the same, the images' extensions are kept too.
+        given: a folder (searched with its subfolders), an image, a list file (``.txt``, one path per
+            line, relative to the list), or a pattern with ``*``, ``?``, ``[...]``, ``**``.
+        extensions: only files with these endings, in any case; all that can be read if empty.
+            A file that is named outright is taken whatever its ending.
+        exclude: a folder whose files are not inputs: the one that results are written to.
 
     Raises:
-        DataError: a pattern matches nothing.
+        DataError: there is nothing of this name, or no image in it.
     """
-    endings = EXTENSIONS if extension is None else (f".{extension.lstrip('.').lower()}",)
-    found: dict[Path, Path] = {}
-    for pattern in patterns:
-        matches = _match(pattern, endings)
-        if not matches:
-            what = f" that end in {endings[0]}" if extension else ""
-            raise DataError(f"--images {pattern}: no images{what} found")
-        found |= {image: name for image, name in matches if image not in found}
-    return _distinct(found)
-
-
-def _match(pattern: str, endings: tuple[str, ...]) -> list[tuple[Path, Path]]:
-    path = Path(pattern)
+    path = Path(given)
+    wanted = tuple(f".{ending.lower().lstrip('.')}" for ending in extensions or IMAGE_EXTENSIONS)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file())
-        return [(file, file.relative_to(path)) for file in files]
-    if path.exists():
-        return [(path, Path(path.name))]
-    matches = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
-    files = [match for match in matches if match.is_file()]
-    root = Path(os.path.commonpath([file.parent for file in files])) if files else path
-    return [(file, file.relative_to(root)) for file in files]
+        found = _under(path, path.rglob("*"))
+    elif path.is_file():
+        if path.suffix.lower().lstrip(".") not in LIST_EXTENSIONS:
+            return [ImageFile(path, PurePath(path.name))]
+        return _from_list(path)
+    elif any(letter in given for letter in _PATTERN):
+        found = _under(_fixed_part(path), map(Path, glob.glob(given, recursive=True)))
+    else:
+        raise DataError(f"--images {given}: no such file or folder")
+    hidden = exclude.resolve() if exclude is not None else None
+    if hidden == (path if path.is_dir() else _fixed_part(path)).resolve():
+        hidden = None  # results go beside the images
+    kept = [
+        image
+        for image in found
+        if image.path.suffix.lower() in wanted
+        and image.path.is_file()
+        and not (hidden is not None and image.path.resolve().is_relative_to(hidden))
+    ]
+    if not kept:
+        raise DataError(f"--images {given}: no image there ({', '.join(wanted)})")
+    return sorted(kept, key=lambda image: image.relative.parts)
 
 
-def _distinct(found: dict[Path, Path]) -> list[tuple[Path, Path]]:
-    """Replace extensions by ``.png``; keep them where only they tell two images apart."""
-    counts = Counter(_folded(name.with_suffix(".png")) for name in found.values())
-    jobs: list[tuple[Path, Path]] = []
-    taken: dict[str, Path] = {}
-    for image, name in found.items():
-        plain = name.with_suffix(".png")
-        target = name.with_name(f"{name.name}.png") if counts[_folded(plain)] > 1 else plain
-        if _folded(target) in taken:
-            raise DataError(f"{image} and {taken[_folded(target)]} would both be written to {target}")
-        taken[_folded(target)] = image
-        jobs.append((image, target))
-    return jobs
+def _under(folder: Path, paths) -> list[ImageFile]:
+    return [ImageFile(path, path.relative_to(folder)) for path in paths]
 
 
-def _folded(path: Path) -> str:
-    """Some file systems do not tell upper from lower case."""
-    return str(path).casefold()
+def _fixed_part(pattern: Path) -> Path:
+    """The folders before the first one with a wildcard."""
+    fixed = []
+    for part in pattern.parts[:-1]:
+        if any(letter in part for letter in _PATTERN):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def _from_list(path: Path) -> list[ImageFile]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of files: {error}") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise DataError(f"{path}: the list is empty")
+    return [ImageFile(path.parent / name, _inside(PurePath(name))) for name in names]
+
+
+def _inside(name: PurePath) -> PurePath:
+    """A listed path without what would lead out of the output folder."""
+    return PurePath(*[part for part in name.parts if part not in ("..", name.anchor)])

@@ -1,198 +1,361 @@
-"""Segments one image of any size: whole, through sliding windows, or at several scales with flips.
+"""Turns one image into class probabilities, at the image's own resolution, within bounded memory.
 
-Results come in bands of rows, so that the memory they take depends on the window and not on
-classes x height x width. Probabilities are averaged, in fp32.
+Every mode is the same procedure: the image is scaled, cut into windows (one window is the whole image),
+each window goes through the network under each transform of ``tta``, and the softmax probabilities are
+resampled to the image's resolution and added, weighted, to a buffer that holds only the rows that are
+still incomplete. Rows leave it in bands as soon as the last window that touches them is done.
+
+Multi-scale and mirrored evaluation: Chen et al., "Encoder-Decoder with Atrous Separable Convolution",
+2018. Blended overlapping windows: Isensee et al., "nnU-Net", 2021, with weights that sum to 1 exactly.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utils.dataset_info import DatasetInfo
-from utils.lazy import lazy_import
+from utils.dataset_info import IGNORE_INDEX, DatasetInfo
+from utils.errors import DataError
 from utils.precision import Precision
+from utils.tiling import Span, plan_axis, scaled_size, source_positions
+from utils.tta import TRANSFORMS, Transform
 
-if TYPE_CHECKING:
-    import cv2
-else:
-    cv2 = lazy_import("cv2")
+logger = logging.getLogger(__name__)
 
 Mode = Literal["whole", "sliding", "multiscale"]
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-_DEFAULT_WINDOW = 512
-_MAX_WHOLE_PIXELS = 4_000_000  # a scale with more pixels than this goes through windows
+DEFAULT_WINDOW = 512  # where the training crop is not known, or for the parts of a large scaled image
+BAND_ROWS = 128
+
+
+class Band(NamedTuple):
+    """Consecutive rows of a result.
+
+    Attributes:
+        top: first row.
+        scores: (rows, W, C) float32 on the device; probabilities that sum to 1 over the classes. Valid
+            until the next band is asked for.
+    """
+
+    top: int
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How an image is predicted.
+
+    Attributes:
+        mode: ``whole`` (one pass over the image), ``sliding`` (overlapping windows) or ``multiscale``
+            (passes at several scales, each whole or, where large, in windows).
+        scales: of ``multiscale``, above 0.
+        tta: names from :data:`utils.tta.TRANSFORMS` that are averaged; ``identity`` is not implied.
+        window: (height, width) of a window in pixels of the scaled image.
+        overlap: share of a window that its neighbour covers too, 0 to below 1.
+        margin: pixels at the inner edges of a window that are thrown away.
+        window_batch: windows per forward pass; halved when they do not fit in memory.
+        max_whole_pixels: a scaled image of ``multiscale`` with more pixels is predicted in windows.
+    """
+
+    mode: Mode = "whole"
+    scales: tuple[float, ...] = SCALES
+    tta: tuple[str, ...] = ("identity",)
+    window: tuple[int, int] = (DEFAULT_WINDOW, DEFAULT_WINDOW)
+    overlap: float = 1 / 3
+    margin: int = 0
+    window_batch: int = 4
+    max_whole_pixels: int = 2**22
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("whole", "sliding", "multiscale"):
+            raise ValueError(f"mode: there is no '{self.mode}'; choose whole, sliding or multiscale")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError("scales: one or more numbers above 0 are expected")
+        unknown = [name for name in self.tta if name not in TRANSFORMS]
+        if unknown or not self.tta:
+            raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(TRANSFORMS)}")
+        if min(self.window) < 8:
+            raise ValueError(f"window: {self.window} is too small; at least 8 pixels a side")
+        if not 0 <= self.overlap < 1 or self.window_batch < 1 or self.margin < 0:
+            raise ValueError("overlap must be in 0..1 (not 1), window_batch at least 1, margin at least 0")
+
+
+class _Pass(NamedTuple):
+    """The image at one scale, as one row of windows after the other."""
+
+    height: int
+    width: int
+    rows: list[Span]
+    columns: list[Span]
+
+
+class _Job(NamedTuple):
+    """One row of windows of one pass."""
+
+    row: Span
+    plan: _Pass
 
 
 class Predictor:
-    """Runs a model over images.
+    """Predicts images with one network.
 
     Args:
-        model: returns an object with ``logits`` of exactly the input's size.
-        info: classes, and the normalisation that the model was trained with.
-        device: where the model is.
-        precision: arithmetic of the forward passes.
-        window: (height, width) of sliding windows: the training crop, if it was one.
-        overlap: share of a window that the next one covers again, 0 to below 1.
-        scales: ratios of ``multiscale``.
-        flip: ``multiscale`` also averages over the mirror image.
-        batch_size: windows in one forward pass.
-
-    Raises:
-        ValueError: an overlap or a scale out of range.
+        model: its output has ``logits`` (N, C, H, W) at the size of its input. It is moved to the
+            device and set to eval mode.
+        info: classes, mean and std.
+        device: where it runs.
+        precision: arithmetic of the forward passes; probabilities are float32 in any case.
+        options: how images are predicted.
     """
 
     def __init__(
         self,
         model: nn.Module,
         info: DatasetInfo,
-        device: torch.device,
-        precision: Precision,
-        *,
-        window: tuple[int, int] | None = None,
-        overlap: float = 0.5,
-        scales: Sequence[float] = SCALES,
-        flip: bool = True,
-        batch_size: int = 4,
+        device: torch.device | str = "cpu",
+        precision: Precision | None = None,
+        options: PredictOptions | None = None,
     ) -> None:
-        if not 0 <= overlap < 1:
-            raise ValueError(f"overlap: {overlap} is not in 0 to below 1")
-        if not scales or min(scales) <= 0:
-            raise ValueError("scales: at least one, all above 0")
-        self.model = model.eval()
+        self.device = torch.device(device)
+        self.model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.info = info
-        self.device = device
-        self.precision = precision
-        self.window = window or (_DEFAULT_WINDOW, _DEFAULT_WINDOW)
-        self.overlap = overlap
-        self.scales = tuple(scales)
-        self.flip = flip
-        self.batch_size = batch_size
-        shape = (1, -1, 1, 1)
-        self._mean = torch.tensor(info.mean, device=device).mul(255).view(shape)
-        self._std = torch.tensor(info.std, device=device).mul(255).view(shape)
+        self.precision = precision or Precision("fp32", self.device.type)
+        self.options = options or PredictOptions()
+        self.window_batch = self.options.window_batch
+        self._transforms = [TRANSFORMS[name] for name in self.options.tta]
+        self._mean = torch.tensor(info.mean, device=self.device).mul(255).view(1, -1, 1, 1)
+        self._std = torch.tensor(info.std, device=self.device).mul(255).view(1, -1, 1, 1)
+        self._windowed_said = False
 
-    def labels(self, image: np.ndarray, mode: Mode) -> np.ndarray:
-        """Segment one image.
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Class indices of every pixel.
 
         Args:
-            image: (H, W, C) uint8, H and W at least 1.
-            mode: ``whole``, ``sliding`` or ``multiscale``.
+            image: (H, W, C) uint8 with the channels that ``info.mean`` has.
 
         Returns:
-            (H, W) uint8 class indices.
+            (H, W) uint8. With a single class, 0 where its probability is at least 0.5 and else void.
         """
-        result = np.empty(image.shape[:2], np.uint8)
-        for top, band in self.bands(image, mode):
-            result[top : top + band.shape[1]] = band.max(dim=0).indices.byte().cpu().numpy()
+        result = np.empty(image.shape[:2], dtype=np.uint8)
+        for top, scores in self._bands(image, decide=True):
+            result[top : top + len(scores)] = decide(scores).cpu().numpy()
         return result
 
-    def probabilities(self, image: np.ndarray, mode: Mode) -> np.ndarray:
-        """(num_classes, H, W) float32 that sum to 1 over the classes; see :meth:`labels`."""
-        return np.concatenate([band.cpu().numpy() for _, band in self.bands(image, mode)], axis=1)
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """(C, H, W) float32 probabilities; for images small enough to hold that."""
+        result = np.empty((self.info.num_classes, *image.shape[:2]), dtype=np.float32)
+        for top, scores in self.bands(image):
+            result[:, top : top + len(scores)] = scores.permute(2, 0, 1).cpu().numpy()
+        return result
+
+    def bands(self, image: np.ndarray) -> Iterator[Band]:
+        """The probabilities from top to bottom; see :class:`Band`.
+
+        Args:
+            image: (H, W, C) uint8.
+
+        Raises:
+            DataError: the image has another number of channels, or one window does not fit in memory.
+        """
+        return self._bands(image, decide=False)
 
     @torch.inference_mode()
-    def bands(self, image: np.ndarray, mode: Mode) -> Iterator[tuple[int, Tensor]]:
-        """Yield (first row, (num_classes, rows, W) probabilities) from top to bottom."""
-        if mode == "whole":
-            yield 0, self._run([image], flip=False)[0]
-        elif mode == "sliding":
-            yield from self._slide(image, self.window, flip=False)
-        elif mode == "multiscale":
-            yield 0, self._multiscale(image)
+    def _bands(self, image: np.ndarray, *, decide: bool) -> Iterator[Band]:
+        """With ``decide``, scores need not sum to 1 as long as their order is right."""
+        if image.ndim != 3 or image.shape[2] != self.info.in_channels or image.dtype != np.uint8:
+            raise DataError(
+                f"the image is {image.dtype} of shape {image.shape}; "
+                f"uint8 with {self.info.in_channels} channels is expected"
+            )
+        source = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        passes = self._plan(image.shape[0], image.shape[1])
+        first = passes[0]
+        single = len(passes) == 1 and len(first.rows) == len(first.columns) == 1
+        if single and not first.rows[0].resampled and not first.columns[0].resampled:
+            yield from self._whole(source, decide)
         else:
-            raise ValueError(f"mode: '{mode}' is none of whole, sliding, multiscale")
+            yield from self._blend(source, passes)
 
-    # ---- modes ----------------------------------------------------------------------------------
+    # ---- planning -------------------------------------------------------------------------------
 
-    def _slide(
-        self, image: np.ndarray, window: tuple[int, int], *, flip: bool
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Blend overlapping windows; a row is yielded when no further window will touch it."""
-        height, width = image.shape[:2]
-        size = min(window[0], height), min(window[1], width)
-        tops = positions(height, size[0], self.overlap)
-        lefts = positions(width, size[1], self.overlap)
-        down = self._on_device(blend_weights(height, size[0], tops))
-        across = self._on_device(blend_weights(width, size[1], lefts))
-        open_rows: Tensor | None = None  # sums of the rows from the current window on
-        for number, top in enumerate(tops):
-            sums = torch.zeros((self.info.num_classes, size[0], width), device=self.device)
-            if open_rows is not None:
-                sums[:, : open_rows.shape[1]] = open_rows
-            for start in range(0, len(lefts), self.batch_size):
-                batch = range(start, min(start + self.batch_size, len(lefts)))
-                tiles = [image[top : top + size[0], lefts[k] : lefts[k] + size[1]] for k in batch]
-                for k, part in zip(batch, self._run(tiles, flip=flip), strict=True):
-                    part = part * (down[number][:, None] * across[k])
-                    sums[:, :, lefts[k] : lefts[k] + size[1]] += part
-            done = (tops[number + 1] if number + 1 < len(tops) else height) - top
-            yield top, sums[:, :done]
-            open_rows = sums[:, done:].clone()
+    def _plan(self, height: int, width: int) -> list[_Pass]:
+        scales = self.options.scales if self.options.mode == "multiscale" else (1.0,)
+        return [self._plan_pass(height, width, scale) for scale in scales]
 
-    def _multiscale(self, image: np.ndarray) -> Tensor:
-        height, width = image.shape[:2]
-        total = torch.zeros((self.info.num_classes, height, width), device=self.device)
-        for scale in self.scales:
-            scaled = _resize(image, scale)
-            if scaled.shape[0] * scaled.shape[1] <= _MAX_WHOLE_PIXELS:
-                part = self._run([scaled], flip=self.flip)[0]
+    def _plan_pass(self, height: int, width: int, scale: float) -> _Pass:
+        options = self.options
+        scaled = scaled_size(height, scale), scaled_size(width, scale)
+        in_windows = options.mode == "sliding"
+        if options.mode == "multiscale" and scaled[0] * scaled[1] > options.max_whole_pixels:
+            in_windows = True
+            if not self._windowed_said:
+                self._windowed_said = True
+                logger.info(
+                    "%dx%d pixels at scale %g are more than max_whole_pixels: predicted in windows",
+                    scaled[1],
+                    scaled[0],
+                    scale,
+                )
+        axes = []
+        for length, window in zip((height, width), options.window, strict=True):
+            stride = max(1, round(window * (1 - options.overlap)))
+            axes.append(
+                plan_axis(length, scale, window if in_windows else None, stride, options.margin if in_windows else 0)
+            )
+        return _Pass(*scaled, *axes)
+
+    # ---- one window -----------------------------------------------------------------------------
+
+    def _whole(self, source: Tensor, decide: bool) -> Iterator[Band]:
+        """The whole image in one window at its own scale: nothing to blend."""
+        images = self._normalise(source.permute(2, 0, 1)[None])
+        logits = [self._run(images, transform)[0] for transform in self._transforms]
+        del images
+        for top in range(0, source.shape[0], BAND_ROWS):
+            part = [each[top : top + BAND_ROWS] for each in logits]
+            if decide and len(part) == 1 and self.info.num_classes > 1:  # the softmax keeps the order
+                yield Band(top, part[0].float())
             else:
-                part = torch.cat([b for _, b in self._slide(scaled, self.window, flip=self.flip)], dim=1)
-            if part.shape[1:] != total.shape[1:]:
-                part = F.interpolate(part[None], size=(height, width), mode="bilinear", align_corners=False)[
-                    0
-                ]
-            total += part
-        return total / len(self.scales)
+                yield Band(top, _mean_probability(part))
 
-    # ---- the model ------------------------------------------------------------------------------
+    def _windows(self, windows: Tensor) -> Tensor:
+        """Probabilities (N, h, w, C), averaged over the transforms, of normalised (N, C, h, w) windows."""
+        return _mean_probability([self._run(windows, transform) for transform in self._transforms])
 
-    def _run(self, images: Sequence[np.ndarray], *, flip: bool) -> Tensor:
-        """Class probabilities (N, num_classes, H, W) in fp32 of images of one size."""
-        pixels = np.stack([np.ascontiguousarray(image) for image in images])
-        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
-        batch = batch.sub_(self._mean).div_(self._std)  # channels_last: it was NHWC
-        with self.precision.autocast():
-            logits = self.model(batch).logits
-            mirrored = self.model(batch.flip(3)).logits if flip else None
-        result = logits.float().softmax(dim=1)
-        if mirrored is not None:
-            result = (result + mirrored.float().softmax(dim=1).flip(3)) / 2
-        return result
+    def _run(self, images: Tensor, transform: Transform) -> Tensor:
+        """Logits (N, h, w, C) of transformed images, transformed back."""
+        logits = self._forward(transform.apply(images).contiguous(memory_format=torch.channels_last))
+        return transform.invert(logits).permute(0, 2, 3, 1)
 
-    def _on_device(self, weights: np.ndarray) -> Tensor:
-        return torch.from_numpy(weights).to(self.device)
+    def _forward(self, images: Tensor) -> Tensor:
+        """Logits; when they do not fit in memory, of half as many windows at a time."""
+        while True:
+            try:
+                with self.precision.autocast():
+                    parts = [self.model(part).logits for part in images.split(self.window_batch)]
+                return parts[0] if len(parts) == 1 else torch.cat(parts)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                smaller = min(self.window_batch, len(images)) // 2
+            self._shrink(smaller, images)
+
+    def _shrink(self, window_batch: int, images: Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if window_batch < 1:
+            height, width = images.shape[-2:]
+            raise DataError(
+                f"{width}x{height} pixels at once do not fit in memory; "
+                "use mode sliding, or a smaller window"
+            )
+        logger.warning("out of memory: going on with %d windows at a time", window_batch)
+        self.window_batch = window_batch
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        """0..255 of any type, (N, C, H, W), to zero mean and unit variance."""
+        return images.to(torch.float32, copy=True).sub_(self._mean).div_(self._std)
+
+    # ---- many windows ---------------------------------------------------------------------------
+
+    def _blend(self, source: Tensor, passes: Sequence[_Pass]) -> Iterator[Band]:
+        height, width = source.shape[:2]
+        jobs = sorted(
+            (_Job(row, plan) for plan in passes for row in plan.rows), key=lambda job: job.row.first
+        )
+        share = 1 / len(passes)
+        tallest = max(job.row.stop - job.row.first for job in jobs)
+        buffer = torch.zeros(
+            (min(height, tallest + BAND_ROWS), width, self.info.num_classes), device=self.device
+        )
+        base = 0  # the row of the result that the buffer's first row is
+        for row, plan in jobs:
+            if row.stop - base > len(buffer):  # rows above this job's first are complete
+                done = row.first - base
+                yield Band(base, buffer[:done])
+                _scroll(buffer, done)
+                base = row.first
+            self._add_row(source, plan, row, buffer[row.first - base : row.stop - base], share)
+        yield Band(base, buffer[: height - base])
+
+    def _add_row(self, source: Tensor, plan: _Pass, row: Span, target: Tensor, share: float) -> None:
+        """Predict one row of windows and add it to its rows of the buffer."""
+        strip = self._strip(source, plan, row)
+        row_weight = torch.from_numpy(row.weight * np.float32(share)).to(self.device)
+        for at in range(0, len(plan.columns), self.window_batch):
+            columns = plan.columns[at : at + self.window_batch]
+            windows = torch.stack([strip[..., c.start : c.start + c.size] for c in columns])
+            for column, scores in zip(columns, self._windows(self._normalise(windows)), strict=True):
+                scores = _resample(_resample(scores, row, 0), column, 1)
+                weight = torch.outer(row_weight, torch.from_numpy(column.weight).to(self.device))
+                target[:, column.first : column.stop].addcmul_(scores, weight[..., None])
+
+    def _strip(self, source: Tensor, plan: _Pass, row: Span) -> Tensor:
+        """(C, h, scaled width): the rows of the scaled image that a row of windows sees, 0..255."""
+        height, width = source.shape[:2]
+        if (plan.height, plan.width) == (height, width):
+            return source[row.start : row.start + row.size].permute(2, 0, 1)
+        lower, upper, fraction = source_positions(plan.height, height)
+        part = slice(row.start, row.start + row.size)
+        first, last = int(lower[part][0]), int(upper[part][-1])
+        pixels = source[first : last + 1].permute(2, 0, 1).to(torch.float32).contiguous()
+        low, high = (torch.from_numpy(index[part] - first).to(self.device) for index in (lower, upper))
+        between = torch.from_numpy(fraction[part].astype(np.float32)).to(self.device)[:, None]
+        strip = torch.lerp(pixels.index_select(1, low), pixels.index_select(1, high), between)
+        return F.interpolate(strip[None], size=(row.size, plan.width), mode="bilinear", align_corners=False)[0]
 
 
-def positions(length: int, window: int, overlap: float) -> list[int]:
-    """Where windows start along one axis; the last one is shifted inside, so all lie in the image."""
-    stride = max(1, round(window * (1 - overlap)))
-    count = -(-max(0, length - window) // stride) + 1
-    return [min(number * stride, length - window) for number in range(count)]
+def decide(scores: Tensor) -> Tensor:
+    """The class with the highest score, the first of equals: (rows, W, C) to (rows, W) uint8.
 
-
-def blend_weights(length: int, window: int, starts: Sequence[int]) -> np.ndarray:
-    """Weights of each window along one axis, (len(starts), window) float32.
-
-    They fall off smoothly towards the edge of a window and sum to 1 at every pixel of the image.
+    With a single class, 0 where its score is at least 0.5 and void elsewhere.
     """
-    ramp = np.sin(np.pi * (np.arange(window) + 0.5) / window) ** 2 + 1e-3
-    sums = np.zeros(length)
-    for start in starts:
-        sums[start : start + window] += ramp
-    return np.stack([ramp / sums[start : start + window] for start in starts]).astype(np.float32)
+    if scores.shape[-1] == 1:
+        return torch.where(scores[..., 0] >= 0.5, 0, IGNORE_INDEX).to(torch.uint8)
+    return scores.argmax(dim=-1).to(torch.uint8)
 
 
-def _resize(image: np.ndarray, scale: float) -> np.ndarray:
-    height, width = image.shape[:2]
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if size == (width, height):
-        return image
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=interpolation).reshape(size[1], size[0], -1)
+def _mean_probability(logits: Sequence[Tensor]) -> Tensor:
+    """Mean over a list of (..., C) logits of their softmax (of one class: sigmoid) in float32."""
+    total = _probability(logits[0])
+    for other in logits[1:]:
+        total = total.add_(_probability(other))
+    return total.div_(len(logits)) if len(logits) > 1 else total
+
+
+def _probability(logits: Tensor) -> Tensor:
+    logits = logits.float()
+    return logits.sigmoid() if logits.shape[-1] == 1 else logits.softmax(dim=-1)
+
+
+def _resample(scores: Tensor, span: Span, axis: int) -> Tensor:
+    """Linear interpolation along one axis of (h, w, C) to the result's pixels."""
+    if not span.resampled:
+        return scores
+    lower, upper, fraction = (
+        torch.from_numpy(array).to(scores.device) for array in (span.lower, span.upper, span.fraction)
+    )
+    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+    return torch.lerp(scores.index_select(axis, lower), scores.index_select(axis, upper), fraction.view(shape))
+
+
+def _scroll(buffer: Tensor, rows: int) -> None:
+    """Move the content up by ``rows`` and clear what comes in at the bottom."""
+    kept = len(buffer) - rows
+    for top in range(0, kept, rows):  # in pieces that do not overlap what they are copied to
+        count = min(rows, kept - top)
+        buffer[top : top + count] = buffer[top + rows : top + rows + count]
+    buffer[kept:] = 0
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -1,0 +1,60 @@
+"""Overlaps the three parts of inference: reading the next image, the network, writing the last result."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from utils.errors import SegwrightError, StorageError
+
+Item = TypeVar("Item")
+_AHEAD = 2  # images that wait on either side of the network, so that memory stays bounded
+
+
+def run_overlapped(
+    items: Iterable[Item],
+    read: Callable[[Item], Any],
+    work: Callable[[Item, Any], Any],
+    write: Callable[[Item, Any], None],
+    fail: Callable[[Item, SegwrightError], None],
+) -> None:
+    """Process items in order; reading and writing have a thread each.
+
+    Args:
+        items: what to process.
+        read: called in the reading thread.
+        work: called here with what was read.
+        write: called in the writing thread with what ``work`` returned, in the order of the items.
+        fail: told of an item that could not be read or worked on; the others go on.
+
+    Raises:
+        StorageError: a result could not be written; nothing more is started.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        waiting: deque[tuple[Item, Future]] = deque()
+        written: deque[Future] = deque()
+        source = iter(items)
+        try:
+            while True:
+                while len(waiting) < _AHEAD and (item := next(source, None)) is not None:
+                    waiting.append((item, reader.submit(read, item)))
+                if not waiting:
+                    break
+                item, pending = waiting.popleft()
+                try:
+                    result = work(item, pending.result())
+                except StorageError:
+                    raise
+                except SegwrightError as error:
+                    fail(item, error)
+                    continue
+                written.append(writer.submit(write, item, result))
+                while len(written) > _AHEAD:
+                    written.popleft().result()
+            for pending in written:
+                pending.result()
+        finally:
+            for _, pending in waiting:
+                pending.cancel()
