@@ -49,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="change a key of the config",
     )
     parser.add_argument("--check", action="store_true", help="do everything up to the first step, then exit")
+    parser.add_argument("--plot-lr", metavar="FILE.png", help="draw the learning rates of the run, then exit")
     parser.add_argument(
         "--allow-change",
         action="store_true",
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     folder, checkpoint, config = find_start(args, config)
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
         check(config)
+        if args.plot_lr:
+            return plot_learning_rates(config, args.plot_lr)
         trainer = build_trainer(config, args.device, folder, check_only=args.check)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
@@ -190,6 +193,24 @@ def build_trainer(
         channels_last=experiment.channels_last,
         compile_model=experiment.compile,
     )
+
+
+def plot_learning_rates(config: dict[str, Any], path: str) -> int:
+    """Draw the learning rates of a whole run: the data is counted, the model built, nothing trained."""
+    from models.build import build_model
+    from utils.lr_plot import draw_rates, learning_rates, rates_of_groups
+    from utils.optim import build_optimizer
+    from utils.schema import parse_experiment
+
+    experiment = parse_experiment(config)
+    epochs = experiment.trainer.epochs
+    train_loader, _ = build_loaders(config, experiment)
+    model = build_model(config["arch"], train_loader.info)
+    optimizer = rates_of_groups(build_optimizer(experiment.optimizer, model))
+    steps = -(-len(train_loader) // experiment.trainer.accumulate_steps)
+    draw_rates(learning_rates(experiment.lr_scheduler, optimizer, epochs, steps), epochs, path)
+    logger.info("%d epochs of %d steps: %s", epochs, steps, path)
+    return 0
 
 
 def describe(model: BaseModel, train_loader: BaseDataLoader, val_loader: BaseDataLoader | None) -> None:
