@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from utils.errors import ConfigError
+
 ALIGN_CORNERS = False  # one policy for every resize of features or logits
 
 
@@ -51,9 +53,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     """
 
     stride: int = 1  # inputs reach _forward padded to a multiple of this
-    backbone: (
-        nn.Module
-    )  # only where there is a pretrained part (no class attribute: it would hide the module)
+    backbone: nn.Module  # only declared: a value here would hide the module of that name
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -77,16 +77,26 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         """
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        """Logits at exactly the size of ``images`` (N, in_channels, H, W), for every H, W >= 1."""
+        """Logits at exactly the size of ``images`` (N, in_channels, H, W), for every H, W >= 1.
+
+        Raises:
+            ConfigError: in training, batch norm meets one value per channel (a batch of one image).
+        """
         height, width = images.shape[-2:]
         padded = _pad_to_multiple(images, self.stride)
-        output = self._forward(padded)
+        try:
+            output = self._forward(padded)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(self._single_value_remedy(len(images))) from error
         if isinstance(output, Tensor):
             output = SegmentationOutput(output)
         size = padded.shape[-2:]
+        heads = output.aux if self.training else ()
         return SegmentationOutput(
             _fit(output.logits, size)[..., :height, :width],
-            tuple(_fit(aux, size)[..., :height, :width] for aux in output.aux),
+            tuple(_fit(aux, size)[..., :height, :width] for aux in heads),
         )
 
     def get_backbone_params(self) -> list[nn.Parameter]:
@@ -119,6 +129,13 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         for module in self._frozen_modules():
             module.eval()
         return self
+
+    def _single_value_remedy(self, batch: int) -> str:
+        return (
+            f"train_loader.args.batch_size: batch norm in {type(self).__name__} was given one value per "
+            f"channel ({batch} image per device, pooled to 1x1), which has no variance; use at least 2 images "
+            "per device, a larger crop_size, or freeze_bn with pretrained weights"
+        )
 
     def _frozen_modules(self) -> list[nn.Module]:
         frozen: list[nn.Module] = []

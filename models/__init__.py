@@ -1,8 +1,31 @@
 """The catalogue of architectures: one import line per name that a config may use."""
 
+from models.deeplab import DeepLab
+from models.duc_hdc import DeepLab_DUC_HDC
+from models.enet import ENet
 from models.fcn import FCN8s, FCN16s, FCN32s
-from models.unet import UNet
+from models.gcn import GCN
+from models.pspnet import PSPDenseNet, PSPNet
+from models.segnet import SegNet, SegResNet
+from models.unet import UNet, UNetResnet
+from models.upernet import UperNet
 
 FCN8 = FCN8s  # the template family's name
 
-__all__ = ["FCN8", "FCN16s", "FCN32s", "FCN8s", "UNet"]
+__all__ = [
+    "FCN8",
+    "GCN",
+    "DeepLab",
+    "DeepLab_DUC_HDC",
+    "ENet",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
+    "PSPDenseNet",
+    "PSPNet",
+    "SegNet",
+    "SegResNet",
+    "UNet",
+    "UNetResnet",
+    "UperNet",
+]

@@ -46,31 +46,42 @@ class _FCN(BaseModel):
 
 
 class FCN32s(_FCN):
-    """FCN without fusion."""
+    """Logits of stride 32: 136,152,917 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
 
     skips = 0
 
 
 class FCN16s(_FCN):
-    """FCN that fuses pool4."""
+    """Fuses pool4: 134,815,994 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
 
     skips = 1
 
 
 class FCN8s(_FCN):
-    """FCN that fuses pool4 and pool3."""
+    """Fuses pool4 and pool3: 134,489,759 parameters on vgg16 for 21 classes.
+
+    VGG with convolutional fc6 and fc7, score layers, and up-sampling by fixed bilinear deconvolutions.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which VGG.
+        pretrained: ImageNet weights, fc6 and fc7 included: true for torchvision's, or the path of such a file.
+        learn_upsampling: train the deconvolutions; the authors found no gain and fix them.
+    """
 
     skips = 2
 
 
 def _score(channels: int, num_classes: int) -> nn.Conv2d:
     layer = nn.Conv2d(channels, num_classes, 1)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)  # as in the authors' code
     return layer
 
 
 def _bilinear(num_classes: int, factor: int) -> nn.ConvTranspose2d:
+    """Deconvolution that starts as bilinear interpolation of each class's score."""
     layer = nn.ConvTranspose2d(num_classes, num_classes, 2 * factor, factor, padding=factor // 2, bias=False)
     ramp = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
     with torch.no_grad():

@@ -36,12 +36,59 @@ def load_pretrained(model: nn.Module, pretrained: bool | str, name: str) -> None
             folder = Path(torch.hub.get_dir()) / "checkpoints"
             raise ConfigError(
                 f"arch.args.pretrained: {weights.url} cannot be downloaded ({error}); put {file} into {folder}, "
-                "give its path as 'pretrained', or set it to false"
+                "give its path as 'pretrained', or set that to false"
             ) from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ConfigError(f"arch.args.pretrained: the weights are not those of {name}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            f"arch.args.pretrained: {pretrained if isinstance(pretrained, str) else 'torchvision'}: "
+            f"the weights are not those of {name}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+
+
+def load_file(model: nn.Module, path: str) -> None:
+    """Load the weights in ``path`` into a backbone that torchvision does not have.
+
+    Raises:
+        ConfigError: the file cannot be read or does not fit.
+    """
+    try:
+        model.load_state_dict(_read(Path(path)))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"arch.args.pretrained: {path}: the weights are not those of {type(model).__name__}: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+
+
+def adapt_first(model: nn.Module, in_channels: int, pretrained: bool) -> None:
+    """Let the first convolution of a model take ``in_channels`` instead of 3, in place.
+
+    Pretrained weights are kept in the sense that an image with equal channels gives the same features:
+    each new channel gets the mean over the old ones, scaled to the same sum.
+    """
+    if in_channels == 3:
+        return
+    name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    new = nn.Conv2d(
+        in_channels,
+        old.out_channels,
+        (old.kernel_size[0], old.kernel_size[1]),
+        (old.stride[0], old.stride[1]),
+        (int(old.padding[0]), int(old.padding[1])),
+        bias=old.bias is not None,
+    )
+    if pretrained:
+        with torch.no_grad():
+            mean = old.weight.mean(dim=1, keepdim=True) * (3 / in_channels)
+            new.weight.copy_(mean.expand_as(new.weight))
+            if old.bias is not None and new.bias is not None:
+                new.bias.copy_(old.bias)
+    else:
+        nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, new)
 
 
 def _read(path: Path) -> dict:

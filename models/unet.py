@@ -6,48 +6,127 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import ALIGN_CORNERS, BaseModel
+from models.blocks import conv_bn_relu, initialise
+from models.resnet import ResNetEncoder, ResNetName
 from utils.types import PositiveInt
 
 
 class UNet(BaseModel):
-    """U-Net with batch norm and same-size convolutions."""
+    """U-Net with batch norm and convolutions that keep the size (the paper's lose two pixels each).
+
+    With the default width: 31,037,698 parameters for 2 classes, 17,263,042 with ``bilinear``.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        bilinear: resize in the decoder instead of transposed convolutions, at half the width.
+        base_channels: channels of the first level; each of the four levels below has twice as many.
+    """
 
     stride = 16
 
-    def __init__(self, num_classes: int, in_channels: int = 3, bilinear: bool = False, base_channels: PositiveInt = 64) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        bilinear: bool = False,
+        base_channels: PositiveInt = 64,
+    ) -> None:
         super().__init__(num_classes, in_channels)
-        w = [base_channels * k for k in (1, 2, 4, 8, 16)]
-        f = 2 if bilinear else 1
-        self.inc = double(in_channels, w[0])
-        self.down = nn.ModuleList(nn.Sequential(nn.MaxPool2d(2), double(a, b)) for a, b in zip(w[:3], w[1:4]))
-        self.down.append(nn.Sequential(nn.MaxPool2d(2), double(w[3], w[4] // f)))
-        self.up = nn.ModuleList(Up(w[4 - i], w[3 - i] // (f if i < 3 else 1), bilinear) for i in range(4))
-        self.outc = nn.Conv2d(w[0], num_classes, 1)
+        widths = [base_channels * 2**level for level in range(5)]
+        factor = 2 if bilinear else 1  # without weights to halve them, the channels are halved beforehand
+        widths[4] //= factor
+        self.inc = _double(in_channels, widths[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2), _double(widths[level], widths[level + 1])) for level in range(4)
+        )
+        self.up = nn.ModuleList()
+        below = widths[4]
+        for level in (3, 2, 1, 0):
+            out_channels = widths[level] // (factor if level else 1)
+            self.up.append(_Up(below, widths[level], out_channels, bilinear))
+            below = out_channels
+        self.outc = nn.Conv2d(widths[0], num_classes, 1)
 
     def _forward(self, images: Tensor) -> Tensor:
         skips = [self.inc(images)]
-        for d in self.down:
-            skips.append(d(skips[-1]))
-        x = skips.pop()
-        for u in self.up:
-            x = u(x, skips.pop())
-        return self.outc(x)
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        features = skips.pop()  # N, 16w, H/16, W/16
+        for up in self.up:
+            features = up(features, skips.pop())
+        return self.outc(features)  # N, num_classes, H, W
 
 
-def double(i, o, m=None):
-    m = m or o
-    return nn.Sequential(nn.Conv2d(i, m, 3, padding=1, bias=False), nn.BatchNorm2d(m), nn.ReLU(inplace=True), nn.Conv2d(m, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
+class UNetResnet(BaseModel):
+    """U-Net's decoder on a ResNet.
+
+    A narrow decoder (192 to 32 channels): every level is a 3x3 convolution and a transposed one that
+    doubles the size. On resnet50 30,000,528 parameters for 21 classes with ``deep_stem``, and 123,776
+    fewer with torchvision's stem, which is the default because that is what ImageNet weights exist for.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which ResNet.
+        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        deep_stem: three 3x3 convolutions at the entrance instead of a 7x7 one.
+    """
+
+    stride = 32
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        backbone: ResNetName = "resnet50",
+        pretrained: bool | str = True,
+        deep_stem: bool = False,
+    ) -> None:
+        super().__init__(num_classes, in_channels)
+        self.backbone = ResNetEncoder(backbone, in_channels, pretrained, deep_stem=deep_stem)
+        _, c1, c2, c3, c4 = self.backbone.channels
+        inputs, middles, outputs = (c4, 128 + c3, 96 + c2, 64 + c1), (192, 128, 96, 64), (128, 96, 64, 48)
+        self.up = nn.ModuleList(map(_squeeze_and_double, inputs, middles, outputs))
+        self.last = nn.Sequential(
+            _squeeze_and_double(48, 48, 32),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(32, num_classes, 1, bias=False),
+        )
+        initialise(self.up, self.last)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        _, f1, f2, f3, features = self.backbone(images)  # strides 4, 8, 16, 32
+        for up, skip in zip(self.up, (f3, f2, f1), strict=False):
+            features = torch.cat([up(features), skip], dim=1)
+        return self.last(self.up[3](features))  # N, num_classes, H, W
 
 
-class Up(nn.Module):
-    def __init__(self, i, o, bilinear):
+class _Up(nn.Module):
+    """Doubles the size, appends the skip connection, convolves twice."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, bilinear: bool) -> None:
         super().__init__()
+        self.up: nn.Module
         if bilinear:
             self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=ALIGN_CORNERS)
-            self.conv = double(i, o, i // 2)
+            joined = in_channels + skip_channels
+            self.conv = _double(joined, out_channels, joined // 2)
         else:
-            self.up = nn.ConvTranspose2d(i, i // 2, 2, stride=2)
-            self.conv = double(i, o)
+            self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, 2, stride=2)
+            self.conv = _double(in_channels // 2 + skip_channels, out_channels)
 
-    def forward(self, x, skip):
-        return self.conv(torch.cat([skip, self.up(x)], dim=1))
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        return self.conv(torch.cat([skip, self.up(features)], dim=1))
+
+
+def _double(in_channels: int, out_channels: int, middle: int | None = None) -> nn.Sequential:
+    middle = middle or out_channels
+    return nn.Sequential(conv_bn_relu(in_channels, middle), conv_bn_relu(middle, out_channels))
+
+
+def _squeeze_and_double(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, middle, 3, padding=1),
+        nn.ConvTranspose2d(middle, out_channels, 4, 2, 1, bias=False),
+    )

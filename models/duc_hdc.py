@@ -1,0 +1,74 @@
+"""DUC and HDC: Wang, Chen, Yuan, Liu, Huang, Hou, Cottrell, "Understanding Convolution for Semantic
+Segmentation", 2018, on DeepLab V3+."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from base.base_model import BaseModel
+from models.blocks import AtrousPyramid, conv_bn_relu, initialise
+from models.resnet import ResNetEncoder, dilate
+
+
+class DeepLab_DUC_HDC(BaseModel):
+    """DeepLab V3+ with hybrid dilation in the backbone and learnt up-sampling (pixel shuffle).
+
+    On resnet101 for 21 classes 69,185,173 parameters: 336 fewer than the template family's 69,185,509, as
+    the last up-sampling ends in a bias instead of batch norm and a ReLU, which would cut off every negative
+    logit.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which ResNet.
+        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+    """
+
+    stride = 8
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        backbone: Literal["resnet50", "resnet101", "resnet152"] = "resnet101",
+        pretrained: bool | str = True,
+    ) -> None:
+        super().__init__(num_classes, in_channels)
+        self.backbone = ResNetEncoder(backbone, in_channels, pretrained)
+        dilate(self.backbone.layer3, [1, 2, 3])  # no common factor: the samples leave no holes
+        dilate(self.backbone.layer4, [3, 4, 5])
+        self.pyramid = AtrousPyramid(2048, (6, 12, 18, 24, 36))
+        self.up = nn.Sequential(
+            nn.Conv2d(256, 1024, 1, bias=False),
+            nn.BatchNorm2d(1024),
+            nn.ReLU(inplace=True),
+            nn.PixelShuffle(2),
+        )
+        self.reduce = conv_bn_relu(256, 48, 1)
+        self.head = nn.Sequential(
+            conv_bn_relu(48 + 256, 256),
+            conv_bn_relu(256, 256),
+            nn.Dropout(0.1),
+            nn.Conv2d(256, num_classes, 1),
+        )
+        self.last = nn.Sequential(nn.Conv2d(num_classes, 16 * num_classes, 1), nn.PixelShuffle(4))
+        initialise(self.pyramid, self.up, self.reduce, self.head, self.last)
+        _same_for_every_pixel(self.up[0], 4)
+        _same_for_every_pixel(self.last[0], 16)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)
+        low = self.reduce(features[1])  # N, 48, H/4, W/4
+        high = self.up(self.pyramid(features[-1]))  # N, 256, H/4, W/4
+        return self.last(self.head(torch.cat([low, high], dim=1)))  # N, num_classes, H, W
+
+
+def _same_for_every_pixel(convolution: nn.Module, pixels: int) -> None:
+    """Start the channels of one shuffled cell equal, against checkerboards: Aitken et al., 2017."""
+    weight = convolution.weight
+    with torch.no_grad():
+        assert isinstance(weight, Tensor)
+        weight.copy_(weight[::pixels].repeat_interleave(pixels, dim=0))

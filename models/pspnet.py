@@ -1,0 +1,105 @@
+"""PSPNet: Zhao, Shi, Qi, Wang, Jia, "Pyramid Scene Parsing Network", 2017."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from base.base_model import BaseModel, SegmentationOutput
+from models.blocks import PyramidPooling, conv_bn_relu, initialise
+from models.densenet import DenseNetEncoder, DenseNetName
+from models.resnet import ResNetEncoder, ResNetName
+
+
+class _PSP(BaseModel):
+    """The head over any backbone whose last two features have stride 8."""
+
+    stride = 8
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        backbone: nn.Module,
+        channels: tuple[int, int],
+        width: int,
+        use_aux: bool,
+    ) -> None:
+        super().__init__(num_classes, in_channels)
+        self.backbone = backbone
+        middle, last = channels
+        self.pyramid = PyramidPooling(last, last // 4)
+        self.head = nn.Sequential(
+            conv_bn_relu(self.pyramid.channels, width), nn.Dropout2d(0.1), nn.Conv2d(width, num_classes, 1)
+        )
+        self.aux = None
+        if use_aux:
+            self.aux = nn.Sequential(
+                conv_bn_relu(middle, middle // 4), nn.Dropout2d(0.1), nn.Conv2d(middle // 4, num_classes, 1)
+            )
+        initialise(*(part for part in (self.pyramid, self.head, self.aux) if part is not None))
+
+    def _forward(self, images: Tensor) -> SegmentationOutput:
+        middle, last = self.backbone(images)[-2:]  # both H/8, W/8
+        logits = self.head(self.pyramid(last))
+        if self.aux is None or not self.training:
+            return SegmentationOutput(logits)
+        return SegmentationOutput(logits, (self.aux(middle),))
+
+
+class PSPNet(_PSP):
+    """Pyramid pooling on a ResNet of stride 8, with an auxiliary head on its third stage.
+
+    With ``deep_stem``, the layers of the authors' code: 49,081,578 parameters on resnet50 and 68,073,706 on
+    resnet101 for 21 classes. The default stem is torchvision's (123,776 parameters fewer), because that is
+    what ImageNet weights exist for. Any image size; the authors' needs (side - 1) % 8 == 0.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which ResNet.
+        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        use_aux: whether training has the auxiliary head (``trainer.aux_weight``).
+        deep_stem: three 3x3 convolutions at the entrance instead of a 7x7 one.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        backbone: ResNetName = "resnet50",
+        pretrained: bool | str = True,
+        use_aux: bool = True,
+        deep_stem: bool = False,
+    ) -> None:
+        encoder = ResNetEncoder(backbone, in_channels, pretrained, output_stride=8, deep_stem=deep_stem)
+        middle, last = encoder.channels[-2:]
+        super().__init__(num_classes, in_channels, encoder, (middle, last), last // 4, use_aux)
+
+
+class PSPDenseNet(_PSP):
+    """Pyramid pooling on a DenseNet of stride 8.
+
+    On densenet201 for 21 classes 40,194,538 parameters. The template family's 42,290,282 are: an auxiliary
+    head of 480 instead of 224 channels (+2,070,272; here it is a quarter of its input, as in PSPNet), an
+    entrance of 3x3 convolutions (+29,312; here DenseNet's own, for which ImageNet weights exist), and no
+    last norm (-3,840; here it is used).
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which DenseNet.
+        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        use_aux: whether training has the auxiliary head (``trainer.aux_weight``).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        backbone: DenseNetName = "densenet201",
+        pretrained: bool | str = True,
+        use_aux: bool = True,
+    ) -> None:
+        encoder = DenseNetEncoder(backbone, in_channels, pretrained)
+        middle, last = encoder.channels
+        super().__init__(num_classes, in_channels, encoder, (middle, last), last // 4, use_aux)

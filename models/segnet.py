@@ -1,0 +1,164 @@
+"""SegNet: Badrinarayanan, Kendall, Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture", 2017."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from base.base_model import BaseModel
+from models.blocks import conv_bn_relu, initialise
+from models.pretrained import adapt_first, load_pretrained
+from models.resnet import ResNetEncoder
+from utils.lazy import lazy_import
+
+tv = lazy_import("torchvision.models")
+
+
+class SegNet(BaseModel):
+    """VGG16's convolutions, and their mirror image that unpools to where the maxima were.
+
+    29,449,355 parameters for 11 classes, as the authors' network. The backbone is torchvision's vgg16_bn.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+    """
+
+    stride = 32
+
+    def __init__(self, num_classes: int, in_channels: int = 3, pretrained: bool | str = True) -> None:
+        super().__init__(num_classes, in_channels)
+        net = tv.vgg16_bn(weights=None, init_weights=False)
+        if pretrained:
+            load_pretrained(net, pretrained, "vgg16_bn")
+        else:
+            initialise(net.features)
+        adapt_first(net, in_channels, bool(pretrained))
+        self.backbone = nn.ModuleList()  # one stage per level, each before its pooling
+        stage: list[nn.Module] = []
+        for layer in net.features:
+            if isinstance(layer, nn.MaxPool2d):
+                self.backbone.append(nn.Sequential(*stage))
+                stage = []
+            else:
+                stage.append(layer)
+        self.decoder = nn.ModuleList(
+            nn.Sequential(*(conv_bn_relu(a, b, bias=True) for a, b in pairwise(w)))
+            for w in (
+                (512, 512, 512, 512),
+                (512, 512, 512, 256),
+                (256, 256, 256, 128),
+                (128, 128, 64),
+                (64, 64),
+            )
+        )
+        self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
+        initialise(self.decoder, self.classifier)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        features, places = images, []
+        for stage in self.backbone.children():
+            features, place = pool(stage(features))
+            places.append(place)
+        for stage in self.decoder.children():  # N, 512, H/32, W/32 -> N, 64, H, W
+            features = stage(unpool(features, places.pop()))
+        return self.classifier(features)
+
+
+class SegResNet(BaseModel):
+    """SegNet's idea on a ResNet: a mirrored decoder of bottlenecks, unpooled at the entrance.
+
+    On resnet50 for 21 classes 53,564,309 parameters, as in the template family. ResNet pools over
+    overlapping windows, whose maxima no unpooling can invert; here the decoder unpools to the largest value
+    of every 2x2 cell of the same features.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which ResNet.
+        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+    """
+
+    stride = 32
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        backbone: Literal["resnet50", "resnet101", "resnet152"] = "resnet50",
+        pretrained: bool | str = True,
+    ) -> None:
+        super().__init__(num_classes, in_channels)
+        self.backbone = ResNetEncoder(backbone, in_channels, pretrained)
+        layers = [self.backbone.layer4, self.backbone.layer3, self.backbone.layer2, self.backbone.layer1]
+        stages: list[nn.Module] = []
+        for layer, width, out in zip(layers, (2048, 1024, 512, 256), (1024, 512, 256, 64), strict=True):
+            same = (tv.resnet.Bottleneck(width, width // 4) for _ in range(len(layer) - 1))
+            stages += [*same, _Shrink(width, out, double=out != 64)]
+        self.decoder = nn.Sequential(*stages)
+        self.head = nn.Sequential(
+            nn.ConvTranspose2d(64, 64, 2, 2, bias=False), nn.Conv2d(64, num_classes, 3, padding=1)
+        )
+        initialise(self.decoder, self.head)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)
+        place = pool(features[0])[1]  # cells of the stem's features: N, 64, H/4, W/4
+        decoded = self.decoder(features[-1])  # N, 64, H/4, W/4
+        return self.head(unpool(decoded, place))
+
+
+class _Shrink(nn.Module):
+    """Bottleneck that narrows its features and (with ``double``) doubles their size."""
+
+    def __init__(self, in_channels: int, out_channels: int, double: bool) -> None:
+        super().__init__()
+        middle = in_channels // 4
+
+        def resample(a: int, b: int, plain: int) -> nn.Module:
+            if double:
+                return nn.ConvTranspose2d(a, b, 2, 2, bias=False)
+            return nn.Conv2d(a, b, plain, padding=plain // 2, bias=False)
+
+        self.body = nn.Sequential(
+            conv_bn_relu(in_channels, middle, 1),
+            resample(middle, middle, 3),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(middle, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = nn.Sequential(resample(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(self.body(features) + self.shortcut(features))
+
+
+def pool(features: Tensor) -> tuple[Tensor, Tensor]:
+    """2x2 max pooling; also which of the four pixels (0..3, row by row) held each maximum."""
+    pooled, index = F.max_pool2d(features, 2, return_indices=True)
+    width = features.shape[-1]  # even, so the parity of a flat index is the parity of its column
+    return pooled, (index // width % 2) * 2 + index % 2
+
+
+def unpool(features: Tensor, place: Tensor) -> Tensor:
+    """Put every value on the pixel that :func:`pool` found, 0 on the other three.
+
+    torch's own unpooling is refused in deterministic mode; this is a product.
+
+    Args:
+        features: (N, C, h, w).
+        place: (N, C, h, w) integers 0..3.
+
+    Returns:
+        (N, C, 2h, 2w).
+    """
+    n, c, h, w = features.shape
+    corner = torch.arange(4, device=features.device)
+    cells = features[..., None] * (place[..., None] == corner)  # N, C, h, w, 4
+    return cells.view(n, c, h, w, 2, 2).permute(0, 1, 2, 4, 3, 5).reshape(n, c, 2 * h, 2 * w)

@@ -1,0 +1,109 @@
+"""The base class: sizes, auxiliary heads, freezing, the signature."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from base import BaseModel, SegmentationOutput
+from utils.errors import ConfigError
+
+
+class Coarse(BaseModel):
+    """Logits at a quarter of the input, with an auxiliary head that is always computed."""
+
+    stride = 4
+
+    def __init__(self, num_classes: int, in_channels: int = 3, width: int = 4) -> None:
+        super().__init__(num_classes, in_channels)
+        self.backbone = nn.Sequential(nn.Conv2d(in_channels, width, 4, 4), nn.BatchNorm2d(width))
+        self.head = nn.Conv2d(width, num_classes, 1)
+        self.seen: tuple[int, ...] = ()
+
+    def _forward(self, images):
+        self.seen = tuple(images.shape)
+        features = self.backbone(images)
+        return SegmentationOutput(self.head(features), (self.head(features),))
+
+
+class Same(BaseModel):
+    """The first channel as it is."""
+
+    stride = 8
+
+    def _forward(self, images):
+        return images[:, :1]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 8), (9, 2)])
+def test_pads_to_the_stride_and_crops_back(size):
+    model = Coarse(3)
+    output = model(torch.randn(2, 3, *size))
+    assert model.seen[2] % 4 == 0 and model.seen[3] % 4 == 0
+    assert output.logits.shape == output.aux[0].shape == (2, 3, *size)
+
+
+def test_padding_is_at_the_bottom_right_and_changes_no_pixel():
+    images = torch.randn(1, 3, 5, 11)
+    assert torch.equal(Same(1)(images).logits, images[:, :1])
+
+
+def test_auxiliary_heads_are_for_training_only():
+    model = Coarse(2)
+    assert len(model.train()(torch.randn(2, 3, 8, 8)).aux) == 1
+    assert model.eval()(torch.randn(2, 3, 8, 8)).aux == ()
+
+
+def test_the_signature_shows_the_freezing_options():
+    parameters = inspect.signature(Coarse).parameters
+    assert list(parameters) == ["num_classes", "in_channels", "width", "freeze_bn", "freeze_backbone"]
+    assert parameters["freeze_bn"].annotation is bool
+
+
+def test_frozen_batch_norm_neither_moves_nor_trains():
+    model = Coarse(2, freeze_bn=True)
+    norm = model.backbone[1]
+    before = norm.running_mean.clone()
+    model.train()
+    model(torch.randn(4, 3, 8, 8) + 5).logits.sum().backward()
+    assert torch.equal(norm.running_mean, before)
+    assert norm.weight.grad is None
+    assert model.backbone[0].weight.grad is not None
+
+
+def test_a_frozen_backbone_is_not_in_the_groups():
+    model = Coarse(2, freeze_backbone=True)
+    assert model.get_backbone_params() == []
+    assert {id(p) for p in model.get_decoder_params()} == {id(p) for p in model.head.parameters()}
+    assert not model.train().backbone.training
+
+
+def test_freezing_later_is_kept_too():
+    model = Coarse(2)
+    model.freeze(bn=True)
+    model.freeze(backbone=True)
+    model.train()
+    assert not model.backbone[1].training and not model.backbone.training and model.head.training
+
+
+def test_one_value_per_channel_is_refused_with_the_remedy():
+    with pytest.raises(ConfigError, match=r"train_loader\.args\.batch_size.*at least 2"):
+        Coarse(2).train()(torch.randn(1, 3, 4, 4))
+
+
+def test_other_value_errors_are_not_rewritten():
+    class Broken(BaseModel):
+        def _forward(self, images):
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        Broken(2)(torch.randn(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize(("num_classes", "in_channels"), [(0, 3), (3, 0)])
+def test_needs_a_class_and_a_channel(num_classes, in_channels):
+    with pytest.raises(ValueError, match="at least 1"):
+        Coarse(num_classes, in_channels)

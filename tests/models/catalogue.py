@@ -1,0 +1,36 @@
+"""Every registered model, in its smallest form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import models
+from base import BaseModel
+from utils.factory import catalogue
+
+SMALLEST: dict[str, dict[str, Any]] = {
+    "DeepLab": {"backbone": "resnet18", "pretrained": False},
+    "DeepLab_DUC_HDC": {"backbone": "resnet50", "pretrained": False},
+    "ENet": {},
+    "FCN8s": {"backbone": "vgg11", "pretrained": False},
+    "FCN16s": {"backbone": "vgg11", "pretrained": False},
+    "FCN32s": {"backbone": "vgg11", "pretrained": False},
+    "GCN": {"backbone": "resnet18", "pretrained": False},
+    "PSPDenseNet": {"backbone": "densenet121", "pretrained": False},
+    "PSPNet": {"backbone": "resnet18", "pretrained": False},
+    "SegNet": {"pretrained": False},
+    "SegResNet": {"pretrained": False},
+    "UNet": {"base_channels": 8},
+    "UNetResnet": {"backbone": "resnet18", "pretrained": False},
+    "UperNet": {"backbone": "resnet18", "pretrained": False},
+}
+OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own file
+
+
+def registered() -> list[str]:
+    """One name per class: an alias would only repeat it."""
+    return sorted({cls.__name__ for cls in catalogue(models, BaseModel).values()} - OPTIONAL)
+
+
+def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments: Any) -> BaseModel:
+    return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})

@@ -1,0 +1,176 @@
+"""What every registered model promises."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from base import SegmentationOutput
+from tests.models.catalogue import SMALLEST, registered, smallest
+from utils.errors import ConfigError
+
+SIZES = [(1, 1), (1, 33), (31, 2), (47, 65), (64, 32)]
+
+
+@pytest.fixture(scope="module", params=registered())
+def model(request):
+    torch.manual_seed(0)
+    built = smallest(request.param)
+    with torch.no_grad():  # a fresh network may have zero scores everywhere (FCN), which would hide mistakes
+        for parameter in built.parameters():
+            if parameter.ndim and not parameter.any():
+                parameter.normal_(0, 0.05)
+    return built
+
+
+def test_every_model_is_tested():
+    assert set(registered()) == set(SMALLEST)
+
+
+def test_any_size_from_one_pixel(model):
+    model.eval()
+    with torch.inference_mode():
+        for height, width in SIZES:
+            output = model(torch.randn(1, 3, height, width))
+            assert isinstance(output, SegmentationOutput)
+            assert output.logits.shape == (1, 5, height, width)
+            assert output.aux == ()
+            assert output.logits.isfinite().all()
+
+
+def test_a_batch_equals_its_singles(model):
+    model.eval()
+    images = torch.randn(3, 3, 40, 56)
+    with torch.inference_mode():
+        batch = model(images).logits
+        singles = torch.cat([model(image[None]).logits for image in images])
+    scale = batch.abs().max()
+    assert scale > 0
+    assert (batch - singles).abs().max() <= 1e-5 * max(scale.item(), 1)
+
+
+def test_every_trainable_parameter_gets_a_gradient(model):
+    torch.manual_seed(1)
+    model.train()
+    model.zero_grad(set_to_none=True)
+    output = model(torch.randn(2, 3, 50, 70))
+    assert output.logits.shape == (2, 5, 50, 70)
+    assert all(aux.shape == output.logits.shape for aux in output.aux)
+    total = output.logits.square().mean() + sum(aux.square().mean() for aux in output.aux)
+    total.backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    dead = [n for n, p in model.named_parameters() if p.requires_grad and not p.grad.any()]
+    assert len(dead) <= 0.02 * len(list(model.parameters())), dead
+    model.zero_grad(set_to_none=True)
+
+
+def test_groups_partition_the_trainable_parameters(model):
+    backbone, decoder = model.get_backbone_params(), model.get_decoder_params()
+    ids = [id(p) for p in backbone + decoder]
+    trainable = [id(p) for p in model.parameters() if p.requires_grad]
+    assert len(ids) == len(set(ids))
+    assert sorted(ids) == sorted(trainable)
+    assert decoder
+    assert bool(backbone) == hasattr(model, "backbone")
+
+
+def test_no_module_is_used_under_two_names(model):
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    assert len(names) == len(list(model.parameters()))
+
+
+def test_state_dict_round_trip_is_bitwise(model):
+    model.eval()
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for tensor in other.state_dict().values():
+            tensor.zero_()
+    other.load_state_dict(model.state_dict())
+    images = torch.randn(1, 3, 33, 33)
+    with torch.inference_mode():
+        assert torch.equal(other(images).logits, model(images).logits)
+
+
+def test_freezing_survives_train():
+    for name in registered():
+        model = smallest(name, freeze_bn=True, freeze_backbone="pretrained" in SMALLEST[name])
+        model.train()
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert not any(m.training for m in norms)
+        assert not any(p.requires_grad for m in norms for p in m.parameters())
+        if hasattr(model, "backbone"):
+            assert not any(m.training for m in model.backbone.modules())
+            assert model.get_backbone_params() == []
+        assert model.training and model.get_decoder_params()
+
+
+def test_a_model_without_backbone_cannot_freeze_it():
+    with pytest.raises(ValueError, match="UNet has no backbone"):
+        smallest("UNet", freeze_backbone=True)
+
+
+@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 1), (7, 2), (4, 171)])
+@pytest.mark.parametrize("name", registered())
+def test_channels_and_classes(name, in_channels, num_classes):
+    model = smallest(name, num_classes, in_channels).eval()
+    with torch.inference_mode():
+        assert model(torch.randn(1, in_channels, 9, 17)).logits.shape == (1, num_classes, 9, 17)
+
+
+@pytest.mark.parametrize("name", registered())
+def test_one_image_trains_or_names_the_remedy(name):
+    model = smallest(name).train()
+    try:
+        logits = model(torch.randn(1, 3, 33, 20)).logits
+    except ConfigError as error:
+        assert "batch_size" in str(error) and name in str(error)
+    else:
+        assert logits.shape == (1, 5, 33, 20)
+
+
+@pytest.mark.parametrize("name", registered())
+def test_deterministic_mode_and_repeatability(name):
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.manual_seed(3)
+        model = smallest(name).train()
+        images = torch.randn(2, 3, 32, 48)
+        gradients = []
+        for _ in range(2):
+            model.zero_grad(set_to_none=True)
+            torch.manual_seed(4)
+            twin = copy.deepcopy(model)
+            twin(images).logits.square().mean().backward()
+            gradients.append([p.grad for p in twin.parameters() if p.grad is not None])
+        assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("name", registered())
+def test_exports(name):
+    model = smallest(name).eval()
+    images = torch.randn(1, 3, 32, 64)
+    exported = torch.export.export(model, (images,)).module()
+    with torch.inference_mode():
+        expected = model(images).logits
+        assert torch.allclose(exported(images).logits, expected, atol=1e-4 * max(1, expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", registered())
+def test_channels_last_bf16_gives_close_logits(name):
+    model = smallest(name).eval()
+    images = torch.randn(1, 3, 48, 32)
+    with torch.inference_mode():
+        plain = model(images).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            fast = model.to(memory_format=torch.channels_last)(
+                images.contiguous(memory_format=torch.channels_last)
+            ).logits
+    # where the decoder unpools, rounding moves a maximum among near-equal neighbours
+    allowed = 0.5 if "SegNet" in name or "SegResNet" in name or "ENet" in name else 0.1
+    assert (fast.float() - plain).abs().mean() <= allowed * plain.abs().mean() + 1e-3

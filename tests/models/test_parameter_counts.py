@@ -1,0 +1,88 @@
+"""Parameter counts against published and independently computed ones."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+
+import models
+
+NO = {"pretrained": False}
+DEEP = {**NO, "deep_stem": True}
+KNOWN = [
+    ("FCN8s", 21, NO, 134_489_759),
+    ("FCN8s", 12, NO, 134_360_420),
+    ("FCN8s", 1, NO, 134_265_699),
+    ("FCN16s", 21, NO, 134_815_994),
+    ("FCN32s", 21, NO, 136_152_917),
+    ("FCN8s", 21, {**NO, "backbone": "vgg11"}, 128_995_551),
+    ("FCN8s", 21, {**NO, "backbone": "vgg13"}, 129_180_063),
+    ("FCN8s", 21, {**NO, "backbone": "vgg19"}, 139_799_455),
+    ("FCN8s", 21, {**NO, "backbone": "vgg16_bn"}, 134_498_207),
+    ("UNet", 2, {}, 31_037_698),
+    ("UNet", 1, {}, 31_037_633),
+    ("UNet", 21, {}, 31_038_933),
+    ("UNet", 2, {"bilinear": True}, 17_263_042),
+    ("UNet", 1, {"bilinear": True}, 17_262_977),
+    ("UNet", 21, {"bilinear": True}, 17_264_277),
+    ("UNetResnet", 21, DEEP, 30_000_528),
+    ("PSPNet", 21, DEEP, 49_081_578),
+    ("PSPNet", 19, DEEP, 49_080_038),
+    ("PSPNet", 21, {**DEEP, "backbone": "resnet101"}, 68_073_706),
+    ("DeepLab", 21, {**NO, "backbone": "xception"}, 54_705_317),
+    ("DeepLab", 21, NO, 40_352_181),
+    ("DeepLab", 21, {**NO, "backbone": "resnet101"}, 59_344_309),
+    ("ENet", 11, {}, 350_508),
+    ("ENet", 12, {}, 350_652),
+    ("ENet", 19, {}, 351_660),
+    ("ENet", 21, {}, 351_948),
+    ("SegNet", 11, NO, 29_449_355),
+    ("SegResNet", 21, NO, 53_564_309),
+    # different on purpose: the docstring says which layers, and the sum must come out
+    ("GCN", 21, NO, 25_394_294 - 9 * 2 * 2 * 21),
+    ("DeepLab_DUC_HDC", 21, NO, 69_185_509 - 2 * 336 + 336),
+    ("UperNet", 21, NO, 126_116_693 + 2 * (256 * 256 * 9 + 256)),
+    ("UperNet", 21, {**NO, "backbone": "resnet50"}, 107_124_565 + 2 * (256 * 256 * 9 + 256)),
+    ("PSPDenseNet", 21, NO, 42_290_282 - 2_070_272 - 29_312 + 3_840),
+]
+
+
+def build(name, num_classes, arguments):
+    with torch.device("meta"):
+        return getattr(models, name)(num_classes, **arguments)
+
+
+def count(parameters):
+    return sum(p.numel() for p in parameters)
+
+
+@pytest.mark.parametrize(("name", "num_classes", "arguments", "expected"), KNOWN)
+def test_count(name, num_classes, arguments, expected):
+    assert count(build(name, num_classes, arguments).parameters()) == expected
+
+
+@pytest.mark.parametrize("name", ["GCN", "DeepLab_DUC_HDC", "UperNet", "PSPDenseNet"])
+def test_a_difference_is_explained_with_its_count(name):
+    found = count(build(name, 21, NO).parameters())
+    assert f"{found:,}" in inspect.getdoc(getattr(models, name))
+
+
+def test_fcn_trains_all_but_its_fixed_upsampling():
+    model = build("FCN8s", 21, NO)
+    trainable = count(p for p in model.parameters() if p.requires_grad)
+    assert trainable == 134_362_751
+    learning = build("FCN8s", 21, {**NO, "learn_upsampling": True})
+    assert count(p for p in learning.parameters() if p.requires_grad) == 134_489_759
+
+
+def test_unet_buffers():
+    assert count(build("UNet", 2, {}).buffers()) == 11_794
+    assert count(build("UNet", 2, {"bilinear": True}).buffers()) == 8_850
+
+
+def test_the_auxiliary_head_is_optional():
+    with_aux, without = (build("PSPNet", 21, {**NO, "use_aux": aux}) for aux in (True, False))
+    head = 1024 * 256 * 9 + 2 * 256 + 256 * 21 + 21
+    assert count(with_aux.parameters()) - count(without.parameters()) == head

@@ -1,0 +1,177 @@
+"""Lovász-softmax: Berman, Triki, Blaschko, "The Lovász-Softmax Loss", 2018."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from utils.dataset_info import IGNORE_INDEX
+from utils.losses.base import RegionLoss, as_weight, rows
+
+BINS = 4096
+
+
+class LovaszSoftmax(RegionLoss):
+    """The convex extension of the Jaccard loss, averaged over classes.
+
+    The definition sorts every class's errors. What it needs of the order is only how many foreground and
+    background pixels have a larger error, and a histogram of the errors has these counts: ``exact=False``
+    takes that way, many times faster. Pixels within one of 4096 bins of error share one gradient, which
+    changes loss and gradient by less than the rounding of a float32 sort does.
+
+    Args:
+        classes: ``present`` averages the classes that the target has, ``all`` every class.
+        per_image: average the images' losses instead of sorting over the whole batch.
+        exact: sort, as the paper does.
+        weight: one weight per class in the average.
+        ignore_index: void.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        classes: Literal["present", "all"] = "present",
+        per_image: bool = False,
+        exact: bool = False,
+        weight: Sequence[float] | None = None,
+        ignore_index: int = IGNORE_INDEX,
+    ) -> None:
+        super().__init__(ignore_index)
+        self.classes, self.per_image, self.exact = classes, per_image, exact
+        self.register_buffer("weight", as_weight(weight))
+
+    def _value(self, logits: Tensor, target: Tensor) -> Tensor:
+        valid = self._valid(target)
+        if not self.per_image:
+            return self._of(logits, target, valid)
+        seen = valid.flatten(1).any(dim=1)
+        losses = [
+            self._of(logits[i : i + 1], target[i : i + 1], valid[i : i + 1]) for i in range(len(logits))
+        ]
+        return torch.stack(losses).sum() / seen.sum().clamp_min(1)
+
+    def _of(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        flat, labels = rows(logits, target)
+        valid = valid.flatten(1)
+        labels = labels.masked_fill(~valid, 0)
+        sizes = torch.bincount(labels.flatten() + (~valid).flatten() * flat.shape[1], minlength=flat.shape[1])
+        share = self._shares(sizes[: flat.shape[1]].to(flat.dtype))
+        if self.exact:
+            return _sorted(flat.softmax(dim=1), labels, valid, share)
+        return _HistogramLovasz.apply(flat, labels, valid, share)
+
+    def _shares(self, sizes: Tensor) -> Tensor:
+        """What each class contributes to the average, (C,)."""
+        weight = torch.ones_like(sizes) if self.weight is None else self.weight.to(sizes.dtype)
+        if self.classes == "present":
+            weight = weight * (sizes > 0)
+        return weight / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny) * (sizes.sum() > 0)
+
+
+class _HistogramLovasz(torch.autograd.Function):
+    """The loss from histograms of the errors; the gradient is found with it and kept."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, valid: Tensor, share: Tensor) -> Tensor:
+        """(N, C, P), (N, P), (N, P), (C,) -> scalar."""
+        classes = logits.shape[1]
+        probability = logits.softmax(dim=1)
+        probability.mul_(valid[:, None])  # void: error 0, and no gradient through the softmax
+        true = probability.gather(1, labels[:, None])[:, 0]
+        offset = torch.arange(classes, dtype=torch.int32, device=logits.device) * BINS
+        place = _bin(probability).add_(offset[:, None])  # N, C, P
+        own = offset[labels]
+        # every pixel of every class, less those of the class itself (foreground) and void
+        everything = torch.bincount(place.flatten(), minlength=classes * BINS).view(classes, BINS)
+        background = everything - _count(own + _bin(true), valid, classes)
+        background[:, 0] -= (~valid).sum()
+        place_true = own + _bin(1 - true)
+        foreground = _count(place_true, valid, classes)
+        step_fore, step_back = _steps(foreground, background, share)
+        slope = step_back.flatten()[place]  # N, C, P: d loss / d error
+        slope_true = step_fore.flatten()[place_true] * valid
+        slope.scatter_(1, labels[:, None], -slope_true[:, None])  # foreground: error is 1 - p
+        pull = slope.mul_(probability).sum(dim=1)  # N, P
+        loss = pull.sum() + slope_true.sum()  # slope * error; (1 - p) * s is s - p * s
+        ctx.save_for_backward(slope.sub_(probability.mul_(pull[:, None])))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * gradient, None, None, None
+
+
+def _count(place: Tensor, valid: Tensor, classes: int) -> Tensor:
+    """Histogram of the valid places, (classes, BINS)."""
+    trash = classes * BINS  # where void pixels go: no boolean indexing, for which the host would have to wait
+    found = torch.bincount(torch.where(valid, place, trash).flatten(), minlength=trash + 1)
+    return found[:trash].view(classes, BINS)
+
+
+def _bin(error: Tensor) -> Tensor:
+    return (error * BINS).to(torch.int32).clamp_(max=BINS - 1)
+
+
+def _steps(foreground: Tensor, background: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """How much the Jaccard loss grows per pixel of each bin, from the largest error down.
+
+    With G foreground pixels in all, f and b pixels in the bin and F and B in the bins above, the loss grows
+    from 1 - (G - F) / (G + B) to 1 - (G - F - f) / (G + B + b). Shared among the pixels symmetrically, as if
+    both kinds came evenly mixed; the shares add up to exactly that growth.
+
+    Args:
+        foreground: (C, BINS) counts.
+        background: (C, BINS) counts.
+        share: (C,) factor of each class.
+
+    Returns:
+        Per foreground and per background pixel, both (C, BINS).
+    """
+    fore, back = foreground.double(), background.double()
+    total = fore.sum(dim=1, keepdim=True)
+    above_fore = total - fore.cumsum(dim=1)
+    above_back = back.sum(dim=1, keepdim=True) - back.cumsum(dim=1)
+    before = (total + above_back).clamp_min(1)  # a class without pixels: its first background pixel costs 1
+    after = (total + above_back + back).clamp_min(1)
+    step_fore = (1 / before + 1 / after) / 2
+    step_back = (total - above_fore - fore / 2) / (before * after)
+    # a class that the image does not have: the loss jumps from 0 to 1 with the largest error
+    first = (above_back == 0) & (back > 0) & (total == 0)
+    step_back = torch.where(first, 1 / back.clamp_min(1), step_back)
+    scale = share[:, None].double()
+    return (step_fore * scale).to(share.dtype), (step_back * scale).to(share.dtype)
+
+
+def _sorted(probability: Tensor, labels: Tensor, valid: Tensor, share: Tensor) -> Tensor:
+    """The definition, class by class, over the valid pixels."""
+    classes = probability.shape[1]
+    columns = probability.transpose(0, 1).flatten(1)[:, valid.flatten()]  # C, P
+    labels = labels.flatten()[valid.flatten()]
+    if not labels.numel():
+        return (probability * 0).sum()
+    losses = []
+    for c in range(classes):
+        fore = (labels == c).to(probability.dtype)
+        error, order = (fore - columns[c]).abs().sort(descending=True)
+        losses.append(torch.dot(error, lovasz_gradient(fore[order])))
+    return (torch.stack(losses) * share).sum()
+
+
+def lovasz_gradient(foreground: Tensor) -> Tensor:
+    """Growth of the Jaccard loss with every pixel in turn (Algorithm 1 of the paper).
+
+    Args:
+        foreground: (P,) 1 for foreground, 0 for background, in the order of falling errors.
+    """
+    total = foreground.sum()
+    intersection = total - foreground.cumsum(0)
+    union = total + (1 - foreground).cumsum(0)
+    jaccard = 1 - intersection / union
+    return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
