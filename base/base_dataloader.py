@@ -85,6 +85,8 @@ class BaseDataLoader(DataLoader, ABC):
         seed: NonNegativeInt = 0,
         **dataset_options: Any,
     ) -> None:
+        if worker_type == "process" and num_workers and dataset_options.get("cache") == "ram":
+            raise ValueError("cache 'ram' is shared by threads only; use 'disk' with worker processes")
         dataset = self.dataset_class(seed=seed, **dataset_options)
         self._val_part: BaseDataSet | None = None
         if val_split:

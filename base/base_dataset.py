@@ -9,12 +9,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from utils.array_cache import open_cache
 from utils.augmentation import (
     Geometry,
     Ranges,
@@ -108,6 +109,8 @@ class BaseDataSet(Dataset, ABC):
         hue: hues are turned by up to this many degrees; RGB images only.
         min_valid: share of labelled pixels that a crop should have; ten tries.
         class_crop: probability that a crop is laid around a pixel of a class drawn from those in the image.
+        cache: keep decoded images: ``ram``: in memory, for threads; ``disk``: in a memory-mapped file in
+            the cache folder, shared by all workers and later runs.
         val: validation data: nothing random.
         return_id: ``dataset[i]`` returns the image's name too.
         seed: start of every draw.
@@ -149,6 +152,7 @@ class BaseDataSet(Dataset, ABC):
         hue: NonNegativeFloat = 0.0,
         min_valid: Fraction = 0.0,
         class_crop: Fraction = 0.0,
+        cache: Literal["ram", "disk"] | None = None,
         val: bool = False,
         return_id: bool = False,
         seed: NonNegativeInt = 0,
@@ -183,6 +187,7 @@ class BaseDataSet(Dataset, ABC):
         self.info = self._make_info()
         self.table = self._make_table()
         self._check_options()
+        self.cache = open_cache(cache, self)
 
     # ---- what a subclass says -------------------------------------------------------------------
 
@@ -245,7 +250,10 @@ class BaseDataSet(Dataset, ABC):
             LabelError: the mask holds a value that is neither a class nor void.
         """
         rng = np.random.default_rng([self.seed, key.epoch, key.index])
-        if self._can_reduce(key.index):
+        if self.cache is not None:
+            image, label, image_id = self.cache[key.index]
+            geometry = self._plan(label, rng)
+        elif self._can_reduce(key.index):
             sample = self.files[key.index]
             label = self._load_label(sample, None)
             geometry = self._plan(label, rng)
@@ -253,8 +261,7 @@ class BaseDataSet(Dataset, ABC):
             self._check_pair(image, label, sample, geometry.reduction)
             image_id = sample.image_id
         else:
-            image, label, image_id = self._load_data(key.index)
-            self._check_pair(image, label, self.files[key.index] if self.files else None)
+            image, label, image_id = self.load_checked(key.index)
             geometry = self._plan(label, rng)
         size = (label.shape[0], label.shape[1])
         image = warp_image(image, geometry, size)
@@ -263,10 +270,21 @@ class BaseDataSet(Dataset, ABC):
         image = fill_outside(image, geometry, size, self.info.fill_colour)
         return LabelledImage(image, warp_label(label, geometry), image_id)
 
+    def load_checked(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        """Image, class indices and name as they are on disk, of the same size.
+
+        Raises:
+            DataError: as :meth:`load`.
+        """
+        image, label, image_id = self._load_data(index)
+        self._check_pair(image, label, self.files[index] if self.files else None)
+        return image, label, image_id
+
     def subset(self, indices: Sequence[int], *, val: bool = False) -> BaseDataSet:
         """The same data set with some of its samples; with ``val`` whole images, nothing random."""
         part = copy.copy(self)
-        part.files = [self.files[index] for index in indices]
+        part.files = [self.files[index] for index in indices] if self.files else []
+        part.cache = None if self.cache is None else self.cache.part(indices)
         if val:
             part.val, part.augment = True, False
             part.base_size = part.crop_size = None

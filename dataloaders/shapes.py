@@ -63,7 +63,7 @@ class ShapesDataSet(BaseDataSet):
         return f"shapes {self.split} {self.image_size} {list(self.indices)}"
 
     def subset(self, indices: Any, *, val: bool = False) -> BaseDataSet:
-        part = cast(ShapesDataSet, super().subset((), val=val))
+        part = cast(ShapesDataSet, super().subset(indices, val=val))
         part.indices = [self.indices[index] for index in indices]
         return part
 

@@ -7,6 +7,7 @@ is painted with the mean colour in the image and with void in the label, after c
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -240,10 +241,10 @@ def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: t
         np.ones(full_size, np.uint8), _cv_matrix(geometry.matrix), _wh(geometry.size),
         flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=0,
     )  # fmt: skip
-    colour = np.broadcast_to(np.array(fill, np.uint8), image.shape)
+    canvas = _plain_colour(image.shape, tuple(fill))
     if image.shape[2] > 4:
-        return np.where(inside[..., None], image, colour)
-    return cv2.copyTo(image, inside, np.ascontiguousarray(colour)).reshape(image.shape)
+        return np.where(inside[..., None], image, canvas)
+    return cv2.copyTo(image, inside, canvas.copy()).reshape(image.shape)
 
 
 def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -293,6 +294,12 @@ def _hue_saturation(saturation: float, angle: float) -> np.ndarray:
         ]
     )
     return luma + (np.eye(3) - luma) @ turn @ stretch
+
+
+@functools.lru_cache(maxsize=8)
+def _plain_colour(shape: tuple[int, ...], colour: tuple[int, ...]) -> np.ndarray:
+    """An image of one colour; numpy takes longer to fill it than cv2 to warp a picture."""
+    return np.ascontiguousarray(np.broadcast_to(np.array(colour, np.uint8), shape))
 
 
 def _wh(size: Size) -> tuple[int, int]:

@@ -1,0 +1,232 @@
+"""Images per second of the input pipeline, beside albumentations and torchvision doing the same work.
+
+    python benchmarks/data_pipeline.py [--sets voc carvana cityscapes] [--images DIR] [--seconds 4]
+
+The work: read an image and its mask, random scale 0.5 to 2, rotation up to 10 degrees, random crop, mirror,
+and a batch of eight ready as one uint8 array. Each contender has one worker. All run in turns, three
+rounds, in one process tree on an otherwise idle machine; the median of the rounds is printed.
+
+``decode only`` reads the same files with the fastest decoder used here and does nothing else: what a
+pipeline without reduced decoding cannot exceed. Without ``--images`` the pictures are drawn: several
+octaves of noise, so that they compress about as photos do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from dataloaders.folder import Folder
+from utils.image_io import read_image
+from utils.mask_io import read_mask
+
+BATCH = 8
+
+
+class Set(NamedTuple):
+    """One kind of data."""
+
+    size: tuple[int, int]  # height, width
+    suffix: str
+    base_size: int
+    crop: int
+    count: int
+
+
+SETS = {
+    "voc": Set((375, 500), ".jpg", 500, 380, 64),
+    "carvana": Set((1280, 1918), ".jpg", 1024, 512, 24),
+    "cityscapes": Set((1024, 2048), ".png", 2048, 768, 16),
+}
+
+
+def draw_set(kind: Set, folder: Path) -> None:
+    """Write pictures and masks of blocks."""
+    rng = np.random.default_rng(0)
+    height, width = kind.size
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(kind.count):
+        image = np.zeros((height, width, 3), np.float32)
+        for octave in range(1, 8):
+            cells = rng.normal(0, 40 / octave, (2**octave, 2**octave, 3)).astype(np.float32)
+            image += cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
+        image += rng.normal(0, 3, image.shape)
+        picture = np.clip(image + 128, 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / "images" / f"{number:03d}{kind.suffix}"), picture)
+        cells = rng.integers(0, 19, (height // 64 + 1, width // 64 + 1)).astype(np.uint8)
+        mask = np.kron(cells, np.ones((64, 64), np.uint8))[:height, :width]
+        cv2.imwrite(str(folder / "masks" / f"{number:03d}.png"), mask)
+
+
+class Peer(Dataset):
+    """Files and a transform of another library."""
+
+    def __init__(self, folder: Path, work: Callable[[str, str], Any]) -> None:
+        self.images = sorted(map(str, (folder / "images").iterdir()))
+        self.masks = sorted(map(str, (folder / "masks").iterdir()))
+        self.work = work
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.work(self.images[index], self.masks[index])
+
+
+def one_thread(_: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def peer_loader(folder: Path, work: Callable[[str, str], Any]) -> DataLoader:
+    return DataLoader(
+        Peer(folder, work), BATCH, shuffle=True, num_workers=1, drop_last=True, worker_init_fn=one_thread,
+        persistent_workers=True,
+    )  # fmt: skip
+
+
+def albumentations_work(kind: Set) -> Callable[[str, str], Any]:
+    """Crop before rotating, which is what makes it fast; only the scaling is of the whole image."""
+    import albumentations as A
+
+    low, high = (ratio * kind.base_size / max(kind.size) - 1 for ratio in (0.5, 2.0))
+    compose = A.Compose(
+        [
+            A.RandomScale((low, high), p=1),
+            A.PadIfNeeded(kind.crop, kind.crop, border_mode=cv2.BORDER_CONSTANT, fill=114, fill_mask=255),
+            A.RandomCrop(kind.crop, kind.crop),
+            A.Rotate(10, border_mode=cv2.BORDER_CONSTANT, fill=114, fill_mask=255, p=1),
+            A.HorizontalFlip(p=0.5),
+        ]
+    )
+
+    def work(image: str, mask: str) -> Any:
+        pixels = cv2.cvtColor(cv2.imread(image), cv2.COLOR_BGR2RGB)
+        result = compose(image=pixels, mask=cv2.imread(mask, cv2.IMREAD_UNCHANGED))
+        return result["image"], result["mask"]
+
+    return work
+
+
+def torchvision_work(kind: Set) -> Callable[[str, str], Any]:
+    from torchvision import tv_tensors
+    from torchvision.io import ImageReadMode, decode_image
+    from torchvision.transforms import v2
+
+    fill = {tv_tensors.Image: 114, tv_tensors.Mask: 255}
+    ratio = kind.base_size / max(kind.size)
+    compose = v2.Compose(
+        [
+            v2.ScaleJitter(kind.size, (0.5 * ratio, 2.0 * ratio), antialias=False),
+            v2.RandomCrop(kind.crop, pad_if_needed=True, fill=fill),
+            v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR, fill=fill),
+            v2.RandomHorizontalFlip(0.5),
+        ]
+    )
+
+    def work(image: str, mask: str) -> Any:
+        pixels = tv_tensors.Image(decode_image(image, ImageReadMode.RGB))
+        return tuple(compose(pixels, tv_tensors.Mask(decode_image(mask, ImageReadMode.UNCHANGED))))
+
+    return work
+
+
+def ours(kind: Set, folder: Path, **options: Any) -> Folder:
+    return Folder(
+        data_dir=str(folder), classes=[str(number) for number in range(19)], void=[255], batch_size=BATCH,
+        base_size=kind.base_size, crop_size=kind.crop, scale=True, rotate=True, flip=True, num_workers=1,
+        drop_last=True, **options,
+    )  # fmt: skip
+
+
+def endless(loader: Any) -> Iterator[Any]:
+    epoch = 0
+    while True:
+        epoch += 1
+        if isinstance(loader, Folder):
+            loader.set_epoch(epoch)
+        yield from loader
+
+
+def decode_only(folder: Path) -> Iterator[int]:
+    pairs = list(
+        zip(sorted((folder / "images").iterdir()), sorted((folder / "masks").iterdir()), strict=True)
+    )
+    cv2.setNumThreads(1)
+    while True:
+        for first in range(0, len(pairs), BATCH):
+            for image, mask in pairs[first : first + BATCH]:
+                read_image(image)
+                read_mask(mask)
+            yield 0
+
+
+def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, float]:
+    """Median images per second of each contender, in turns."""
+    contenders = {
+        "decode only": lambda: decode_only(folder),
+        "ours": lambda: endless(ours(kind, folder)),
+        "ours, worker process": lambda: endless(ours(kind, folder, worker_type="process")),
+        "albumentations": lambda: endless(peer_loader(folder, albumentations_work(kind))),
+        "torchvision v2": lambda: endless(peer_loader(folder, torchvision_work(kind))),
+    }
+    if cached:
+        contenders["ours, cache in memory"] = lambda: endless(ours(kind, folder, cache="ram"))
+    open_now = {name: make() for name, make in contenders.items()}
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for source in open_now.values():
+        for _ in range(max(2, kind.count // BATCH)):  # start the workers, fill the caches
+            next(source)
+    for _ in range(3):
+        for name, source in open_now.items():
+            for _ in range(4):  # what was prepared while others ran does not count
+                next(source)
+            start, done = time.perf_counter(), 0
+            while time.perf_counter() - start < seconds:
+                next(source)
+                done += BATCH
+            rates[name].append(done / (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument(
+        "--images", type=Path, help="folder with images/ and masks/ to use instead, for one set"
+    )
+    parser.add_argument("--seconds", type=float, default=4.0, help="per contender and round")
+    parser.add_argument("--no-cache", action="store_true", help="leave out the cached contender")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in args.sets:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = args.images or Path(scratch)
+            if args.images is None:
+                draw_set(SETS[name], folder)
+            rates = measure(SETS[name], folder, args.seconds, not args.no_cache)
+        kind = SETS[name]
+        print(
+            f"\n{name}: {kind.size[1]}x{kind.size[0]} {kind.suffix}, crop {kind.crop}, base {kind.base_size}"
+        )
+        for contender, rate in rates.items():
+            share = rate / rates["albumentations"]
+            print(f"  {contender:<24} {rate:8.1f} images/s  {share:5.2f} x albumentations", flush=True)
+
+
+if __name__ == "__main__":
+    main()
