@@ -122,8 +122,9 @@ def epoch_loop(model, host, precision, layout, steps):
     from utils.dataset_info import DatasetInfo
     from utils.losses import CrossEntropyLoss2d
     from utils.lr_scheduler import build_schedule
+    from utils.optim import build_optimizer
     from utils.run_folder import RunFolder
-    from utils.schema import SchedulerSection, TrainerSection
+    from utils.schema import OptimizerSection, SchedulerSection, TrainerSection
 
     class OneBatch:
         """Yields the same batch; notes when each is asked for."""
@@ -145,7 +146,7 @@ def epoch_loop(model, host, precision, layout, steps):
                 yield host
 
     loader = OneBatch()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    optimizer = build_optimizer(OptimizerSection("SGD", {"lr": 1e-4, "momentum": 0.9}), model)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,

@@ -69,3 +69,23 @@ def test_frozen_parts_are_left_out():
 def test_differential_lr_needs_a_rate():
     with pytest.raises(ConfigError, match=r"optimizer.args.lr"):
         build_optimizer(OptimizerSection("SGD", {}, differential_lr=True), WithBackbone(3))
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "Adadelta", "Rprop"])
+def test_fused_kernels_are_used_where_they_exist_and_change_nothing_else(name):
+    fused_by_default = build_optimizer(OptimizerSection(name, {"lr": 0.1}), WithBackbone(3))
+    has_kernel = name in ("SGD", "Adam", "AdamW", "Adagrad")
+    assert bool(fused_by_default.defaults.get("fused")) is has_kernel
+    nets = []
+    for args in ({"lr": 0.1}, {"lr": 0.1, "foreach": False}):
+        torch.manual_seed(0)
+        model = WithBackbone(3)
+        optimizer = build_optimizer(OptimizerSection(name, args), model)
+        for step in range(3):
+            for parameter in model.parameters():
+                count = torch.arange(parameter.numel(), dtype=torch.float32)
+                parameter.grad = torch.sin(count + step + 0.5).view_as(parameter)
+            optimizer.step()
+        nets.append(model)
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b)
