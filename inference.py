@@ -5,21 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils import cli
-from utils.errors import CheckpointError, ConfigError, SegwrightError
+from utils.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from utils.ensemble import Ensemble
-    from utils.inputs import ImageFile
-    from utils.predict import Predictor, PredictOptions
+    from utils.predict import Predictor
+    from utils.predict_options import PredictOptions
 
 logger = logging.getLogger(__name__)
 
@@ -38,30 +35,48 @@ def parse_arguments(argv: Sequence[str] | None, description: str | None = None) 
     add_model_arguments(parser)
     parser.add_argument("-i", "--images", required=True, help="folder, image, pattern, list (.txt) or video")
     parser.add_argument("-o", "--output", default="outputs", help="folder for the results (default: outputs)")
-    parser.add_argument("-e", "--extension", default="", help="only these endings, as in jpg,png (default: all)")
-    parser.add_argument("--config", nargs="+", default=[], help="configs that the models must have been trained with")
-    parser.add_argument("--overlay", action="store_true", help="also the image with the mask over it and a legend")
+    parser.add_argument(
+        "-e", "--extension", default="", help="only these endings, as in jpg,png (default: all)"
+    )
+    parser.add_argument(
+        "--config", nargs="+", default=[], help="configs that the models must have been trained with"
+    )
+    parser.add_argument(
+        "--overlay", action="store_true", help="also the image with the mask over it and a legend"
+    )
     parser.add_argument("--colour", "--color", action="store_true", help="also the mask as an RGB image")
     parser.add_argument("--original-ids", action="store_true", help="also the mask in the data set's own ids")
     parser.add_argument(
         "--save-probabilities", action="store_true", help="also the probabilities, float16 (C, H, W), as NPZ"
     )
-    parser.add_argument("--disagreement", action="store_true", help="also where the members of an ensemble differ")
+    parser.add_argument(
+        "--disagreement", action="store_true", help="also where the members of an ensemble differ"
+    )
     parser.add_argument("--rle", metavar="FILE", help="also a CSV of run lengths of all masks")
     parser.add_argument("--rle-preset", default="carvana", help="tianchi, carvana (default) or coco")
-    parser.add_argument("--rle-class", type=int, default=1, help="class index that --rle encodes (default: 1)")
-    parser.add_argument("--skip-existing", action="store_true", help="leave out images whose results are there")
+    parser.add_argument(
+        "--rle-class", type=int, default=1, help="class index that --rle encodes (default: 1)"
+    )
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="leave out images whose results are there"
+    )
     parser.add_argument("--max-pixels", type=int, help="refuse larger images (default: 178,956,970 pixels)")
     return parser.parse_args(argv)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """What inference.py, vote.py and evaluate.py have in common: models and how they predict."""
-    parser.add_argument("-m", "--model", nargs="+", required=True, help="checkpoint; several make an ensemble")
-    parser.add_argument("--rule", choices=("mean", "majority"), default="mean", help="how an ensemble decides")
+    parser.add_argument(
+        "-m", "--model", nargs="+", required=True, help="checkpoint; several make an ensemble"
+    )
+    parser.add_argument(
+        "--rule", choices=("mean", "majority"), default="mean", help="how an ensemble decides"
+    )
     parser.add_argument("--weights", type=float, nargs="+", help="one number per member, for the rule mean")
     parser.add_argument("--mode", choices=("multiscale", "sliding", "whole"), default="multiscale")
-    parser.add_argument("--scales", type=float, nargs="+", help="of multiscale (default: 0.75 1 1.25 1.5 1.75 2)")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", help="of multiscale (default: 0.75 1 1.25 1.5 1.75 2)"
+    )
     parser.add_argument("--no-flip", action="store_true", help="multiscale without mirror images")
     parser.add_argument(
         "--tta", nargs="+", metavar="NAME",
@@ -71,8 +86,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--window", type=int, nargs="+", metavar="PIXELS",
         help="side, or height and width, of sliding windows (default: the training crop)",
     )  # fmt: skip
-    parser.add_argument("--window-overlap", type=float, default=1 / 3, help="share of a window (default: 1/3)")
-    parser.add_argument("--window-margin", type=int, default=0, help="pixels at inner window edges to discard")
+    parser.add_argument(
+        "--window-overlap", type=float, default=1 / 3, help="share of a window (default: 1/3)"
+    )
+    parser.add_argument(
+        "--window-margin", type=int, default=0, help="pixels at inner window edges to discard"
+    )
     parser.add_argument("--window-batch", type=int, default=4, help="windows per forward pass (default: 4)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     parser.add_argument("-d", "--device", help="cpu, cuda, cuda:1, or a GPU number")
@@ -81,6 +100,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image; 0 if all went well, 1 if some did not."""
+    from utils.inference_job import InferenceJob
     from utils.inputs import VIDEO_EXTENSIONS, find_images
     from utils.logger import log_to_console
 
@@ -91,8 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
         return segment_video(Path(args.images), output, load_predictor(args), overlay=args.overlay)
     images = find_images(args.images, [part for part in args.extension.split(",") if part], output)
-    job = Job(args, load_predictor(args), images)
-    return job.run()
+    return InferenceJob(args, load_predictor(args), images).run()
 
 
 def load_predictor(args: argparse.Namespace) -> Predictor | Ensemble:
@@ -121,7 +140,9 @@ def load_predictor(args: argparse.Namespace) -> Predictor | Ensemble:
     return members[0] if single else Ensemble(members, args.rule, args.weights)
 
 
-def _load_member(args: argparse.Namespace, path: str, config: str | None, device: Any, precision: Any) -> Predictor:
+def _load_member(
+    args: argparse.Namespace, path: str, config: str | None, device: Any, precision: Any
+) -> Predictor:
     from models.build import model_from_checkpoint
     from utils.checkpoint import load_checkpoint
     from utils.predict import Predictor
@@ -155,7 +176,7 @@ def _compare(config: str, checkpoint: dict[str, Any], path: str) -> None:
 
 def predict_options(args: argparse.Namespace, crop_size: Any) -> PredictOptions:
     """The command line's way of predicting; ``crop_size`` is the training crop or None."""
-    from utils.predict import DEFAULT_WINDOW, SCALES, PredictOptions
+    from utils.predict_options import DEFAULT_WINDOW, SCALES, PredictOptions
 
     if args.window:
         if len(args.window) > 2:
@@ -179,125 +200,6 @@ def predict_options(args: argparse.Namespace, crop_size: Any) -> PredictOptions:
         )
     except ValueError as error:
         raise ConfigError(f"--{error}") from None
-
-
-class Job:
-    """The images of one command line.
-
-    Args:
-        args: the command line.
-        predictor: the model or ensemble.
-        images: the inputs.
-    """
-
-    def __init__(self, args: argparse.Namespace, predictor: Predictor | Ensemble, images: list[ImageFile]) -> None:
-        from utils.image_io import MAX_PIXELS
-        from utils.outputs import ResultWriter, name_outputs
-        from utils.summary import InferenceSummary
-
-        if args.disagreement and args.save_probabilities:
-            raise ConfigError("--disagreement and --save-probabilities: one at a time")
-        flags = ("colour", "overlay", "original_ids", "save_probabilities", "disagreement")
-        kinds = {"original_ids": "ids", "save_probabilities": "probabilities"}
-        chosen = ["mask", *(kinds.get(flag, flag) for flag in flags if getattr(args, flag))]
-        self.args = args
-        self.predictor = predictor
-        self.info = predictor.info
-        self.writer = ResultWriter(Path(args.output), self.info, chosen)
-        self.items = list(zip(images, name_outputs(images, chosen), strict=True))
-        self.summary = InferenceSummary(self.info)
-        self.max_pixels = args.max_pixels or MAX_PIXELS
-        self.rle = None
-        if args.rle:
-            from utils.rle import RleTable
-
-            self.rle = RleTable.open(args.rle, args.rle_preset, args.rle_class, self.info)
-
-    def run(self) -> int:
-        """Segment all; returns the exit code."""
-        from tqdm import tqdm
-
-        from utils.pipeline import run_overlapped
-
-        items = self.items
-        if self.args.skip_existing:
-            items = [item for item in items if not self.writer.is_complete(item[1])]
-            logger.info("%d of %d images have their results already", len(self.items) - len(items), len(self.items))
-        start = time.perf_counter()
-        with tqdm(total=len(items), unit="image", disable=None) as bar:
-
-            def write(item, result):
-                self.write(item, result)
-                bar.update()
-
-            run_overlapped(items, self.read, self.work, write, self.fail)
-        if self.rle is not None:
-            self.rle.save()
-        self.summary.save(self.writer.folder / "summary.json", time.perf_counter() - start)
-        failed = len(self.summary.failed)
-        logger.info(
-            "%d masks in %s, %.1f s%s",
-            self.summary.images,
-            self.writer.folder,
-            time.perf_counter() - start,
-            f"; {failed} failed" if failed else "",
-        )
-        return 1 if failed else 0
-
-    def read(self, item) -> np.ndarray:
-        """The image as it is displayed, with the model's channels."""
-        from utils.image_io import read_image
-
-        return read_image(
-            item[0].path,
-            self.info.in_channels,
-            self.info.fill_colour,
-            exif_transpose=True,
-            max_pixels=self.max_pixels,
-        )
-
-    def work(self, item, image: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Predict one image."""
-        from utils.outputs import Result
-
-        try:
-            if "probabilities" in self.writer.kinds:
-                return image, Result(*_with_probabilities(self.predictor, image))
-            if "disagreement" in self.writer.kinds:
-                mask, disagreement = self.predictor.predict_with_disagreement(image)  # type: ignore[union-attr]
-                return image, Result(mask, disagreement=disagreement)
-            return image, Result(self.predictor.predict(image))
-        except SegwrightError as error:
-            raise type(error)(f"{item[0].path}: {error}") from error
-
-    def write(self, item, result: tuple[np.ndarray, Any]) -> None:
-        """Store the results of one image."""
-        source, name = item
-        image, found = result
-        self.writer.write(name, image, found)
-        self.summary.add(str(source.relative), found.mask)
-        if self.rle is not None:
-            self.rle.add(source.relative, found.mask)
-
-    def fail(self, item, error: SegwrightError) -> None:
-        """Name a file that gave no result; the others go on."""
-        print(f"error: {error}", file=sys.stderr)
-        self.summary.failed[str(item[0].relative)] = str(error)
-
-
-def _with_probabilities(predictor: Predictor | Ensemble, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices and float16 probabilities (C, H, W) from one pass."""
-    import numpy as np
-
-    from utils.predict import decide
-
-    mask = np.empty(image.shape[:2], dtype=np.uint8)
-    probabilities = np.empty((predictor.info.num_classes, *mask.shape), dtype=np.float16)
-    for top, scores in predictor.bands(image):
-        rows = slice(top, top + len(scores))
-        mask[rows] = decide(scores).cpu().numpy()
-        probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
-    return mask, probabilities
 
 
 if __name__ == "__main__":

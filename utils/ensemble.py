@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from utils.errors import ConfigError
-from utils.predict import BAND_ROWS, Band, Predictor, decide
+from utils.predict import BAND_ROWS, Band, Predictor
+from utils.scores import decide
 
 Rule = Literal["mean", "majority"]
 
@@ -90,7 +91,9 @@ class Ensemble:
             votes = torch.zeros_like(scores[0])
             for part, weight in zip(scores, self._weights, strict=True):
                 mean.add_(part, alpha=float(weight))
-                votes.scatter_add_(-1, part.argmax(dim=-1, keepdim=True), votes.new_ones(1).expand_as(part[..., :1]))
+                votes.scatter_add_(
+                    -1, part.argmax(dim=-1, keepdim=True), votes.new_ones(1).expand_as(part[..., :1])
+                )
             yield bands[0].top, mean, votes
 
     def _scores(self, mean: Tensor, votes: Tensor) -> Tensor:

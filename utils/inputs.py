@@ -27,9 +27,7 @@ class ImageFile(NamedTuple):
     relative: PurePath
 
 
-def find_images(
-    given: str, extensions: Sequence[str] = (), exclude: Path | None = None
-) -> list[ImageFile]:
+def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None = None) -> list[ImageFile]:
     """List the images that ``given`` names, sorted by name.
 
     Args:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -77,7 +78,9 @@ def name_outputs(images: Sequence[ImageFile], kinds: Sequence[str]) -> list[Pure
         for kind in kinds:
             file = with_suffix(name, kind)
             if file in taken:
-                raise ConfigError(f"{taken[file]} and {image.path} would both be written to {file}; rename one")
+                raise ConfigError(
+                    f"{taken[file]} and {image.path} would both be written to {file}; rename one"
+                )
             taken[file] = image.path
     return names
 
@@ -128,10 +131,8 @@ class ResultWriter:
             StorageError: the disk is full or the folder cannot be written.
         """
         for kind in self.kinds:
-            save = getattr(self, f"_save_{kind}")
-            write_atomically(
-                self.folder / with_suffix(name, kind), lambda file, save=save: save(file, image, result)
-            )
+            save = partial(getattr(self, f"_save_{kind}"), image=image, result=result)
+            write_atomically(self.folder / with_suffix(name, kind), save)
 
     def _save_mask(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
         picture = Image.fromarray(result.mask)
@@ -148,6 +149,7 @@ class ResultWriter:
         Image.fromarray(original_ids(result.mask, self.info)).save(file, "PNG")
 
     def _save_probabilities(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
+        assert result.probabilities is not None
         np.savez_compressed(file, probabilities=result.probabilities, classes=np.array(self.info.classes))
 
     def _save_disagreement(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:

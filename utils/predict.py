@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utils.dataset_info import IGNORE_INDEX, DatasetInfo
+from utils.dataset_info import DatasetInfo
 from utils.errors import DataError
 from utils.precision import Precision
+from utils.predict_options import PredictOptions
+from utils.scores import decide, mean_probability, resample, scroll
 from utils.tiling import Span, plan_axis, scaled_size, source_positions
 from utils.tta import TRANSFORMS, Transform
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["whole", "sliding", "multiscale"]
-SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-DEFAULT_WINDOW = 512  # where the training crop is not known, or for the parts of a large scaled image
 BAND_ROWS = 128
 
 
@@ -46,45 +44,6 @@ class Band(NamedTuple):
 
     top: int
     scores: Tensor
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How an image is predicted.
-
-    Attributes:
-        mode: ``whole`` (one pass over the image), ``sliding`` (overlapping windows) or ``multiscale``
-            (passes at several scales, each whole or, where large, in windows).
-        scales: of ``multiscale``, above 0.
-        tta: names from :data:`utils.tta.TRANSFORMS` that are averaged; ``identity`` is not implied.
-        window: (height, width) of a window in pixels of the scaled image.
-        overlap: share of a window that its neighbour covers too, 0 to below 1.
-        margin: pixels at the inner edges of a window that are thrown away.
-        window_batch: windows per forward pass; halved when they do not fit in memory.
-        max_whole_pixels: a scaled image of ``multiscale`` with more pixels is predicted in windows.
-    """
-
-    mode: Mode = "whole"
-    scales: tuple[float, ...] = SCALES
-    tta: tuple[str, ...] = ("identity",)
-    window: tuple[int, int] = (DEFAULT_WINDOW, DEFAULT_WINDOW)
-    overlap: float = 1 / 3
-    margin: int = 0
-    window_batch: int = 4
-    max_whole_pixels: int = 2**22
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("whole", "sliding", "multiscale"):
-            raise ValueError(f"mode: there is no '{self.mode}'; choose whole, sliding or multiscale")
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError("scales: one or more numbers above 0 are expected")
-        unknown = [name for name in self.tta if name not in TRANSFORMS]
-        if unknown or not self.tta:
-            raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(TRANSFORMS)}")
-        if min(self.window) < 8:
-            raise ValueError(f"window: {self.window} is too small; at least 8 pixels a side")
-        if not 0 <= self.overlap < 1 or self.window_batch < 1 or self.margin < 0:
-            raise ValueError("overlap must be in 0..1 (not 1), window_batch at least 1, margin at least 0")
 
 
 class _Pass(NamedTuple):
@@ -144,7 +103,7 @@ class Predictor:
             (H, W) uint8. With a single class, 0 where its probability is at least 0.5 and else void.
         """
         result = np.empty(image.shape[:2], dtype=np.uint8)
-        for top, scores in self._bands(image, decide=True):
+        for top, scores in self._bands(image, ranking=True):
             result[top : top + len(scores)] = decide(scores).cpu().numpy()
         return result
 
@@ -164,11 +123,11 @@ class Predictor:
         Raises:
             DataError: the image has another number of channels, or one window does not fit in memory.
         """
-        return self._bands(image, decide=False)
+        return self._bands(image, ranking=False)
 
     @torch.inference_mode()
-    def _bands(self, image: np.ndarray, *, decide: bool) -> Iterator[Band]:
-        """With ``decide``, scores need not sum to 1 as long as their order is right."""
+    def _bands(self, image: np.ndarray, *, ranking: bool) -> Iterator[Band]:
+        """With ``ranking``, scores need not sum to 1 as long as their order is right."""
         if image.ndim != 3 or image.shape[2] != self.info.in_channels or image.dtype != np.uint8:
             raise DataError(
                 f"the image is {image.dtype} of shape {image.shape}; "
@@ -179,7 +138,7 @@ class Predictor:
         first = passes[0]
         single = len(passes) == 1 and len(first.rows) == len(first.columns) == 1
         if single and not first.rows[0].resampled and not first.columns[0].resampled:
-            yield from self._whole(source, decide)
+            yield from self._whole(source, ranking)
         else:
             yield from self._blend(source, passes)
 
@@ -207,27 +166,29 @@ class Predictor:
         for length, window in zip((height, width), options.window, strict=True):
             stride = max(1, round(window * (1 - options.overlap)))
             axes.append(
-                plan_axis(length, scale, window if in_windows else None, stride, options.margin if in_windows else 0)
+                plan_axis(
+                    length, scale, window if in_windows else None, stride, options.margin if in_windows else 0
+                )
             )
         return _Pass(*scaled, *axes)
 
     # ---- one window -----------------------------------------------------------------------------
 
-    def _whole(self, source: Tensor, decide: bool) -> Iterator[Band]:
+    def _whole(self, source: Tensor, ranking: bool) -> Iterator[Band]:
         """The whole image in one window at its own scale: nothing to blend."""
         images = self._normalise(source.permute(2, 0, 1)[None])
         logits = [self._run(images, transform)[0] for transform in self._transforms]
         del images
         for top in range(0, source.shape[0], BAND_ROWS):
             part = [each[top : top + BAND_ROWS] for each in logits]
-            if decide and len(part) == 1 and self.info.num_classes > 1:  # the softmax keeps the order
+            if ranking and len(part) == 1 and self.info.num_classes > 1:  # the softmax keeps the order
                 yield Band(top, part[0].float())
             else:
-                yield Band(top, _mean_probability(part))
+                yield Band(top, mean_probability(part))
 
     def _windows(self, windows: Tensor) -> Tensor:
         """Probabilities (N, h, w, C), averaged over the transforms, of normalised (N, C, h, w) windows."""
-        return _mean_probability([self._run(windows, transform) for transform in self._transforms])
+        return mean_probability([self._run(windows, transform) for transform in self._transforms])
 
     def _run(self, images: Tensor, transform: Transform) -> Tensor:
         """Logits (N, h, w, C) of transformed images, transformed back."""
@@ -253,8 +214,7 @@ class Predictor:
         if window_batch < 1:
             height, width = images.shape[-2:]
             raise DataError(
-                f"{width}x{height} pixels at once do not fit in memory; "
-                "use mode sliding, or a smaller window"
+                f"{width}x{height} pixels at once do not fit in memory; use mode sliding, or a smaller window"
             )
         logger.warning("out of memory: going on with %d windows at a time", window_batch)
         self.window_batch = window_batch
@@ -280,7 +240,7 @@ class Predictor:
             if row.stop - base > len(buffer):  # rows above this job's first are complete
                 done = row.first - base
                 yield Band(base, buffer[:done])
-                _scroll(buffer, done)
+                scroll(buffer, done)
                 base = row.first
             self._add_row(source, plan, row, buffer[row.first - base : row.stop - base], share)
         yield Band(base, buffer[: height - base])
@@ -293,7 +253,7 @@ class Predictor:
             columns = plan.columns[at : at + self.window_batch]
             windows = torch.stack([strip[..., c.start : c.start + c.size] for c in columns])
             for column, scores in zip(columns, self._windows(self._normalise(windows)), strict=True):
-                scores = _resample(_resample(scores, row, 0), column, 1)
+                scores = resample(resample(scores, row, 0), column, 1)
                 weight = torch.outer(row_weight, torch.from_numpy(column.weight).to(self.device))
                 target[:, column.first : column.stop].addcmul_(scores, weight[..., None])
 
@@ -309,50 +269,9 @@ class Predictor:
         low, high = (torch.from_numpy(index[part] - first).to(self.device) for index in (lower, upper))
         between = torch.from_numpy(fraction[part].astype(np.float32)).to(self.device)[:, None]
         strip = torch.lerp(pixels.index_select(1, low), pixels.index_select(1, high), between)
-        return F.interpolate(strip[None], size=(row.size, plan.width), mode="bilinear", align_corners=False)[0]
-
-
-def decide(scores: Tensor) -> Tensor:
-    """The class with the highest score, the first of equals: (rows, W, C) to (rows, W) uint8.
-
-    With a single class, 0 where its score is at least 0.5 and void elsewhere.
-    """
-    if scores.shape[-1] == 1:
-        return torch.where(scores[..., 0] >= 0.5, 0, IGNORE_INDEX).to(torch.uint8)
-    return scores.argmax(dim=-1).to(torch.uint8)
-
-
-def _mean_probability(logits: Sequence[Tensor]) -> Tensor:
-    """Mean over a list of (..., C) logits of their softmax (of one class: sigmoid) in float32."""
-    total = _probability(logits[0])
-    for other in logits[1:]:
-        total = total.add_(_probability(other))
-    return total.div_(len(logits)) if len(logits) > 1 else total
-
-
-def _probability(logits: Tensor) -> Tensor:
-    logits = logits.float()
-    return logits.sigmoid() if logits.shape[-1] == 1 else logits.softmax(dim=-1)
-
-
-def _resample(scores: Tensor, span: Span, axis: int) -> Tensor:
-    """Linear interpolation along one axis of (h, w, C) to the result's pixels."""
-    if not span.resampled:
-        return scores
-    lower, upper, fraction = (
-        torch.from_numpy(array).to(scores.device) for array in (span.lower, span.upper, span.fraction)
-    )
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    return torch.lerp(scores.index_select(axis, lower), scores.index_select(axis, upper), fraction.view(shape))
-
-
-def _scroll(buffer: Tensor, rows: int) -> None:
-    """Move the content up by ``rows`` and clear what comes in at the bottom."""
-    kept = len(buffer) - rows
-    for top in range(0, kept, rows):  # in pieces that do not overlap what they are copied to
-        count = min(rows, kept - top)
-        buffer[top : top + count] = buffer[top + rows : top + rows + count]
-    buffer[kept:] = 0
+        return F.interpolate(strip[None], size=(row.size, plan.width), mode="bilinear", align_corners=False)[
+            0
+        ]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -137,6 +137,8 @@ def plan_axis(length: int, scale: float, window: int | None, stride: int, margin
 def _weights(position: np.ndarray, start: int, size: int, length: int, margin: int) -> np.ndarray:
     """A squared sine that rises from the inner ends of a window; an end at the image's edge is no end."""
     before = position - start + 0.5 - margin if start > 0 else np.full(position.shape, np.inf)
-    after = start + size - 0.5 - margin - position if start + size < length else np.full(position.shape, np.inf)
+    after = (
+        start + size - 0.5 - margin - position if start + size < length else np.full(position.shape, np.inf)
+    )
     distance = np.minimum(before, after) / max(size / 2 - margin, 0.5)
     return np.sin(np.clip(distance, 0, 1) * (math.pi / 2)) ** 2

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from tests.conftest import ROOT
 from torch import nn
 
 from base.base_model import SegmentationOutput
+from tests.conftest import ROOT
 from utils.dataset_info import DatasetInfo
 from utils.errors import DataError
 from utils.palette import voc_palette
 from utils.precision import Precision
-from utils.predict import BAND_ROWS, Predictor, PredictOptions
+from utils.predict import BAND_ROWS, Predictor
+from utils.predict_options import PredictOptions
 from utils.tta import TRANSFORMS
 
 SIZES = [(1, 1), (1, 500), (500, 1), (2, 3), (31, 47), (64, 64), (97, 130), (300, 41)]
@@ -29,7 +31,7 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(classes * 100 + kernel)
         widths = [3] + [8] * (depth - 1) + [classes]
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, kernel, padding=kernel // 2) for a, b in pairs)
         self.sizes: list[tuple[int, ...]] = []
 
@@ -95,7 +97,9 @@ def test_a_window_as_large_as_the_image_is_the_whole_image_bit_for_bit():
     assert np.array_equal(predictor(net, mode="multiscale", scales=(1.0,)).probabilities(image), whole)
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "multiscale"}, {"mode": "multiscale", "max_whole_pixels": 999}])
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "multiscale"}, {"mode": "multiscale", "max_whole_pixels": 999}]
+)
 def test_flip_averaging_is_equivariant(options):
     net, image = Net(kernel=3), picture(60, 64)
     made = predictor(net, tta=("identity", "hflip"), **options)
@@ -141,7 +145,9 @@ def test_multiscale_is_the_mean_of_resized_probabilities():
             size = (round(33 * scale), round(47 * scale))
             scaled = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
             scores = net((scaled - mean) / std).logits.softmax(1)
-            total += torch.nn.functional.interpolate(scores, size=(33, 47), mode="bilinear", align_corners=False)
+            total += torch.nn.functional.interpolate(
+                scores, size=(33, 47), mode="bilinear", align_corners=False
+            )
     mine = predictor(net, mode="multiscale", scales=scales).probabilities(image)
     np.testing.assert_allclose(mine, (total / 3)[0].numpy(), atol=1e-5)
 
@@ -209,7 +215,9 @@ def test_other_errors_of_a_network_pass_through():
         predictor(Broken()).predict(picture(10, 10))
 
 
-@pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3))])
+@pytest.mark.parametrize(
+    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3))]
+)
 def test_images_of_another_kind_are_refused(image):
     with pytest.raises(DataError, match="expected"):
         predictor().predict(image)
@@ -233,7 +241,8 @@ def test_memory_does_not_grow_with_classes_times_height():
         "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np, torch\n"
         "from tests.utils.test_predict import Net, info\n"
-        "from utils.predict import Predictor, PredictOptions\n"
+        "from utils.predict import Predictor\n"
+        "from utils.predict_options import PredictOptions\n"
         "made = Predictor(Net(60, depth=1), info(60), options=PredictOptions(mode='sliding', window=(128, 128)))\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "for height in (500, 4500):\n"

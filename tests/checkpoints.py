@@ -1,0 +1,59 @@
+"""Checkpoints of small untrained networks, for tests of what comes after training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models.build import build_model
+from utils.checkpoint import save_checkpoint
+from utils.dataset_info import DatasetInfo
+from utils.palette import voc_palette
+
+ARCH = {"type": "UNet", "args": {"base_channels": 2}}
+
+
+def make_info(classes: int = 4, channels: int = 3, **facts) -> DatasetInfo:
+    """Classes c0, c1, ... in VOC colours."""
+    names = tuple(f"c{i}" for i in range(classes))
+    mean = (0.45,) * channels
+    return DatasetInfo(names, tuple(voc_palette(classes)), mean, (0.25,) * channels, **facts)
+
+
+def make_checkpoint(
+    path: Path, info: DatasetInfo | None = None, seed: int = 0, crop_size: int | None = 32
+) -> Path:
+    """Write a checkpoint as a training run would; the same seed gives the same weights."""
+    info = info or make_info()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(ARCH, info)
+    _spread(model, info)
+    save_checkpoint(
+        path,
+        {
+            "model": model.state_dict(),
+            "arch": ARCH,
+            "dataset": info.to_plain(),
+            "config": {"name": "test", "arch": ARCH},
+            "crop_size": crop_size,
+            "epoch": 1,
+        },
+    )
+    return path
+
+
+@torch.no_grad()
+def _spread(model: nn.Module, info: DatasetInfo) -> None:
+    """Scale the last layer so that every class is somewhere the best: a constant mask would show no error."""
+    noise = torch.randn(2, info.in_channels, 64, 64, generator=torch.Generator().manual_seed(5))
+    model.train()
+    for _ in range(30):  # batch norm learns its statistics
+        model(noise)
+    logits = model.eval()(noise).logits
+    spread, middle = logits.std((0, 2, 3)), logits.mean((0, 2, 3))
+    last = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == info.num_classes][-1]
+    last.weight.div_(spread.view(-1, 1, 1, 1))
+    last.bias.sub_(middle).div_(spread)

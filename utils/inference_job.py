@@ -1,0 +1,132 @@
+"""Segments the images of one command line and keeps account of what went well and what did not."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path, PurePath
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.ensemble import Ensemble
+from utils.errors import ConfigError, SegwrightError
+from utils.image_io import MAX_PIXELS, read_image
+from utils.inputs import ImageFile
+from utils.outputs import Result, ResultWriter, name_outputs
+from utils.pipeline import run_overlapped
+from utils.predict import Predictor
+from utils.rle import RleTable
+from utils.scores import decide
+from utils.summary import InferenceSummary
+
+logger = logging.getLogger(__name__)
+
+Item = tuple[ImageFile, PurePath]  # an input and the name of its outputs
+
+
+class InferenceJob:
+    """The images of one command line.
+
+    Args:
+        args: the command line.
+        predictor: the model or ensemble.
+        images: the inputs.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, predictor: Predictor | Ensemble, images: list[ImageFile]
+    ) -> None:
+        if args.disagreement and args.save_probabilities:
+            raise ConfigError("--disagreement and --save-probabilities: one at a time")
+        flags = ("colour", "overlay", "original_ids", "save_probabilities", "disagreement")
+        kinds = {"original_ids": "ids", "save_probabilities": "probabilities"}
+        chosen = ["mask", *(kinds.get(flag, flag) for flag in flags if getattr(args, flag))]
+        self.args = args
+        self.predictor = predictor
+        self.info = predictor.info
+        self.writer = ResultWriter(Path(args.output), self.info, chosen)
+        self.items = list(zip(images, name_outputs(images, chosen), strict=True))
+        self.summary = InferenceSummary(self.info)
+        self.max_pixels = args.max_pixels or MAX_PIXELS
+        self.rle = None
+        if args.rle:
+            self.rle = RleTable.open(args.rle, args.rle_preset, args.rle_class, self.info)
+
+    def run(self) -> int:
+        """Segment all; returns the exit code."""
+        items = self.items
+        if self.args.skip_existing:
+            items = [item for item in items if not self.writer.is_complete(item[1])]
+            logger.info(
+                "%d of %d images have their results already", len(self.items) - len(items), len(self.items)
+            )
+        start = time.perf_counter()
+        with tqdm(total=len(items), unit="image", disable=None) as bar:
+
+            def write(item: Item, result: tuple[np.ndarray, Result]) -> None:
+                self.write(item, result)
+                bar.update()
+
+            run_overlapped(items, self.read, self.work, write, self.fail)
+        if self.rle is not None:
+            self.rle.save()
+        self.summary.save(self.writer.folder / "summary.json", time.perf_counter() - start)
+        failed = len(self.summary.failed)
+        logger.info(
+            "%d masks in %s, %.1f s%s",
+            self.summary.images,
+            self.writer.folder,
+            time.perf_counter() - start,
+            f"; {failed} failed" if failed else "",
+        )
+        return 1 if failed else 0
+
+    def read(self, item: Item) -> np.ndarray:
+        """The image as it is displayed, with the model's channels."""
+        return read_image(
+            item[0].path,
+            self.info.in_channels,
+            self.info.fill_colour,
+            exif_transpose=True,
+            max_pixels=self.max_pixels,
+        )
+
+    def work(self, item: Item, image: np.ndarray) -> tuple[np.ndarray, Result]:
+        """Predict one image."""
+        try:
+            if "probabilities" in self.writer.kinds:
+                return image, Result(*_with_probabilities(self.predictor, image))
+            if "disagreement" in self.writer.kinds:
+                mask, disagreement = self.predictor.predict_with_disagreement(image)  # type: ignore[union-attr]
+                return image, Result(mask, disagreement=disagreement)
+            return image, Result(self.predictor.predict(image))
+        except SegwrightError as error:
+            raise type(error)(f"{item[0].path}: {error}") from error
+
+    def write(self, item: Item, result: tuple[np.ndarray, Result]) -> None:
+        """Store the results of one image."""
+        source, name = item
+        image, found = result
+        self.writer.write(name, image, found)
+        self.summary.add(str(source.relative), found.mask)
+        if self.rle is not None:
+            self.rle.add(source.relative, found.mask)
+
+    def fail(self, item: Item, error: SegwrightError) -> None:
+        """Name a file that gave no result; the others go on."""
+        print(f"error: {error}", file=sys.stderr)
+        self.summary.failed[str(item[0].relative)] = str(error)
+
+
+def _with_probabilities(predictor: Predictor | Ensemble, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices and float16 probabilities (C, H, W) from one pass."""
+    mask = np.empty(image.shape[:2], dtype=np.uint8)
+    probabilities = np.empty((predictor.info.num_classes, *mask.shape), dtype=np.float16)
+    for top, scores in predictor.bands(image):
+        rows = slice(top, top + len(scores))
+        mask[rows] = decide(scores).cpu().numpy()
+        probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
+    return mask, probabilities
