@@ -254,6 +254,8 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
     """The loss, with the data set's classes and void value and the config's class weights."""
     from utils.losses import BaseLoss
 
+    from inspect import signature
+
     from utils import losses
     from utils.dataset_info import IGNORE_INDEX
     from utils.factory import build
@@ -269,6 +271,8 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
         )
     loss = experiment.loss_component
     spec = {"type": loss.type, "args": loss.args}
+    if weights is not None and "weight" not in signature(find(losses, BaseLoss, loss.type, "loss")).parameters:
+        raise ConfigError(f"class_weights: {loss.type} takes none; leave the key out")
     context = {"ignore_index": IGNORE_INDEX, "num_classes": info.num_classes}
     if weights is not None:
         context["weight"] = weights
