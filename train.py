@@ -14,11 +14,10 @@ from utils.config import apply_overrides, load_config
 from utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    from utils.losses import BaseLoss
-
     from base import BaseDataLoader, BaseModel
     from trainer import Trainer
     from utils.dataset_info import DatasetInfo
+    from utils.losses import BaseLoss
     from utils.schema import Experiment
 
 logger = logging.getLogger(__name__)
@@ -252,13 +251,12 @@ def build_loaders(
 
 def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> BaseLoss:
     """The loss, with the data set's classes and void value and the config's class weights."""
-    from utils.losses import BaseLoss
-
     from inspect import signature
 
     from utils import losses
     from utils.dataset_info import IGNORE_INDEX
-    from utils.factory import build
+    from utils.factory import build, find
+    from utils.losses import BaseLoss
 
     info, weights = train_loader.info, experiment.class_weights
     if isinstance(weights, str):
@@ -282,9 +280,8 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
 def start_from(experiment: Experiment, model: BaseModel, info: DatasetInfo) -> None:
     """Load the weights of ``init_from``, if the config names a checkpoint."""
     if experiment.init_from is not None:
-        from utils.finetune import initialise
-
         from utils.checkpoint import load_checkpoint
+        from utils.finetune import initialise
 
         initialise(model, load_checkpoint(experiment.init_from), info)
 
