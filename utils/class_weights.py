@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -105,10 +105,15 @@ def count_classes(dataset: Labels, num_classes: int) -> ClassCounts:
     rows = load_json("histogram", key)
     if not (isinstance(rows, list) and len(rows) == num_classes + 1 and len(rows[0]) == 3):
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            rows = _sum(pool.map(lambda i: _histogram(dataset.label(i)), range(len(dataset))), num_classes)
+            histograms = pool.map(lambda i: _histogram(dataset.label(i)), range(len(dataset)))
+            rows = _sum(histograms, num_classes)
         save_json("histogram", key, rows)
-    table = np.array(rows, dtype=np.int64)
-    return ClassCounts(table[:-1, 0], table[:-1, 1], table[:-1, 2], int(table[-1, 0]))
+    return _counts(rows)
+
+
+def sum_histograms(histograms: Iterable[np.ndarray], num_classes: int) -> ClassCounts:
+    """Counts of images whose label histograms (256 entries) are known."""
+    return _counts(_sum(histograms, num_classes))
 
 
 def weight_table(
@@ -130,7 +135,12 @@ def _histogram(label: np.ndarray) -> np.ndarray:
     return np.bincount(label.reshape(-1), minlength=256)
 
 
-def _sum(histograms: Any, num_classes: int) -> list[list[int]]:
+def _counts(rows: list[list[int]]) -> ClassCounts:
+    table = np.array(rows, dtype=np.int64)
+    return ClassCounts(table[:-1, 0], table[:-1, 1], table[:-1, 2], int(table[-1, 0]))
+
+
+def _sum(histograms: Iterable[np.ndarray], num_classes: int) -> list[list[int]]:
     """Rows (pixels, all pixels of images with it, images) of each class, then of void."""
     rows = np.zeros((num_classes + 1, 3), dtype=np.int64)
     for histogram in histograms:

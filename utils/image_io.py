@@ -161,16 +161,35 @@ def _decode_cv2(data: bytes, flags: int) -> np.ndarray:
 
 
 def _decode_png(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """An RGB image by kornia-rs where it is installed: less than half the time; else by cv2."""
+    """An 8-bit RGB image by kornia-rs where it is installed: less than half the time; else by cv2."""
+    array = _by_kornia(data, size, "rgb", 3)
+    return _decode_cv2(data, cv2.IMREAD_COLOR) if array is None else array
+
+
+def decode_grey_png(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """The values (H, W) of a plain 8-bit grey PNG.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    array = _by_kornia(data, size, "mono", 1)
+    if array is None:
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if array is None:
+        raise DataError("is truncated or damaged")
+    return array.reshape(size)
+
+
+def _by_kornia(data: bytes, size: tuple[int, int], mode: str, channels: int) -> np.ndarray | None:
+    """``None`` without kornia-rs, and where it fails: cv2 then says whether the file is at fault."""
     decode = _fast_png()
-    if decode is not None:
-        try:
-            array = np.asarray(decode(data, size, "rgb"))
-        except Exception:  # cv2 says whether the file is at fault
-            array = None
-        if array is not None and array.shape == (*size, 3):
-            return array
-    return _decode_cv2(data, cv2.IMREAD_COLOR)
+    if decode is None:
+        return None
+    try:
+        array = np.asarray(decode(data, size, mode))
+    except Exception:
+        return None
+    return array if array.shape in ((*size, channels), size) and array.dtype == np.uint8 else None
 
 
 @functools.cache

@@ -6,7 +6,6 @@ Palette images are not turned into colours, nor grey images of fewer than 8 bits
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,14 +22,7 @@ from utils.image_file import (
     read_bytes,
     refuse_large,
 )
-from utils.image_io import read_image
-from utils.lazy import lazy_import
-
-if TYPE_CHECKING:
-    import cv2
-else:
-    cv2 = lazy_import("cv2")
-
+from utils.image_io import decode_grey_png, read_image
 _NO_JPEG = "a JPEG mask has had its values changed by the compression; store masks as PNG"
 
 
@@ -79,10 +71,7 @@ def _decode_mask(data: bytes, max_pixels: int) -> np.ndarray:
     header = png_header(data)
     if header is not None and header.colour_type == GREY and header.depth == 8 and header.plain:
         refuse_large(header.pixels, max_pixels)
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if array is None:
-            raise DataError("is truncated or damaged")
-        return array
+        return decode_grey_png(data, (header.height, header.width))
     image = open_image(data, max_pixels)
     if image.mode in ("P", "L"):
         array = np.array(image)
