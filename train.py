@@ -164,7 +164,7 @@ def build_trainer(
     prepare_machine(experiment, devices, precision)
     train_loader, val_loader = build_loaders(config, experiment)
     layout = torch.channels_last if experiment.channels_last else torch.contiguous_format
-    model = build_model(config["arch"], train_loader.info).to(devices[0], memory_format=layout)
+    model = build_model(config["arch"], train_loader.info).to(memory_format=layout).to(devices[0])
     start_from(experiment, model, train_loader.info)
     optimizer = build_optimizer(experiment.optimizer, model)
     steps_per_epoch = -(-len(train_loader) // options.accumulate_steps)
@@ -271,7 +271,7 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
     spec = {"type": loss.type, "args": loss.args}
     if weights is not None and "weight" not in signature(find(losses, BaseLoss, loss.type, "loss")).parameters:
         raise ConfigError(f"class_weights: {loss.type} takes none; leave the key out")
-    context = {"ignore_index": IGNORE_INDEX, "num_classes": info.num_classes}
+    context: dict[str, Any] = {"ignore_index": IGNORE_INDEX, "num_classes": info.num_classes}
     if weights is not None:
         context["weight"] = weights
     return build(losses, BaseLoss, spec, "loss", **context)

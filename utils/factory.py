@@ -60,7 +60,7 @@ def check_spec(
         context: names that the program passes at build time, so they may be missing here.
     """
     try:
-        cls = find(namespace, kind, spec["type"], f"{path}.type")
+        cls: type = find(namespace, kind, spec["type"], f"{path}.type")
     except ConfigError as error:
         return error.problems
     args = spec.get("args", {})

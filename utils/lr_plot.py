@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import Optimizer
@@ -88,4 +88,5 @@ def rates_of_groups(optimizer: Optimizer) -> Optimizer:
         {**{k: v for k, v in group.items() if k != "params"}, "params": [torch.nn.Parameter(torch.zeros(1))]}
         for group in optimizer.param_groups
     ]
-    return type(optimizer)(groups)
+    cls: Any = type(optimizer)
+    return cls(groups)

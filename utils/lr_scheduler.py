@@ -48,7 +48,7 @@ class Poly(LRScheduler):
         self.power = power
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Any]:
         step = self.last_epoch
         if step < self.warmup_steps:
             factor = (step + 1) / (self.warmup_steps + 1)

@@ -17,7 +17,7 @@ from utils.schema import OptimizerSection
 logger = logging.getLogger(__name__)
 
 
-def build_optimizer(section: OptimizerSection, model: nn.Module) -> Optimizer:
+def build_optimizer(section: OptimizerSection, model: Any) -> Optimizer:
     """Build any optimizer of ``torch.optim`` over the trainable parameters of a model.
 
     Args:
@@ -34,7 +34,7 @@ def build_optimizer(section: OptimizerSection, model: nn.Module) -> Optimizer:
     return build(torch.optim, Optimizer, spec, "optimizer", params=groups)
 
 
-def parameter_groups(section: OptimizerSection, model: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(section: OptimizerSection, model: Any) -> list[dict[str, Any]]:
     """Split the trainable parameters by learning rate and by weight decay; no group is empty."""
     backbone, decoder = model.get_backbone_params(), model.get_decoder_params()
     parts: list[tuple[list[nn.Parameter], dict[str, Any]]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ class Prefetcher:
         *,
         channels_last: bool = True,
     ) -> None:
-        self.loader = loader
+        self.loader: Any = loader
         self.device = device
         self.channels_last = channels_last
         self.wait_seconds = 0.0

@@ -55,7 +55,7 @@ def check_config(
     problems = check_section(Experiment, config)
     given = {"loss": "CrossEntropyLoss2d", **config}
     for key, (namespace, kind, context) in kinds.items():
-        spec = {"type": given[key]} if isinstance(given.get(key), str) else given.get(key)
+        spec: Any = {"type": given[key]} if isinstance(given.get(key), str) else given.get(key)
         if _well_formed(spec):
             problems += check_spec(namespace, kind, spec, key, context)
     return problems + _check_values(config)
