@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from utils import cli
 from utils.config import apply_overrides, load_config
 from utils.errors import ConfigError
+from utils.smp_compat import translate
 
 if TYPE_CHECKING:
     from base import BaseDataLoader, BaseModel
@@ -60,12 +61,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read the config, build every part once, hand them to the trainer."""
-    config = None
+    config, notes = None, []
     if args.config or args.resume in (None, "auto"):
-        config = apply_overrides(load_config(args.config or "config.json"), args.set)
+        config, notes = translate(load_config(args.config or "config.json"))
+        config = apply_overrides(config, args.set)
     from utils.logger import log_to_console
 
     log_to_console()
+    for note in notes:
+        logger.info("%s", note)
     folder, checkpoint, config = find_start(args, config)
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
         check(config)
@@ -269,7 +273,10 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
         )
     loss = experiment.loss_component
     spec = {"type": loss.type, "args": loss.args}
-    if weights is not None and "weight" not in signature(find(losses, BaseLoss, loss.type, "loss")).parameters:
+    if (
+        weights is not None
+        and "weight" not in signature(find(losses, BaseLoss, loss.type, "loss")).parameters
+    ):
         raise ConfigError(f"class_weights: {loss.type} takes none; leave the key out")
     context: dict[str, Any] = {"ignore_index": IGNORE_INDEX, "num_classes": info.num_classes}
     if weights is not None:
@@ -280,10 +287,10 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
 def start_from(experiment: Experiment, model: BaseModel, info: DatasetInfo) -> None:
     """Load the weights of ``init_from``, if the config names a checkpoint."""
     if experiment.init_from is not None:
-        from utils.checkpoint import load_checkpoint
+        from utils.checkpoint import load_any
         from utils.finetune import initialise
 
-        initialise(model, load_checkpoint(experiment.init_from), info)
+        initialise(model, load_any(experiment.init_from), info)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -61,8 +62,8 @@ def quiet_logging():
     root.handlers[:], root.level = before[0], before[1]
 
 
-def run_dir(tmp_path: Path) -> Path:
-    (found,) = (tmp_path / "saved" / "tiny").iterdir()
+def run_dir(tmp_path: Path, name: str = "tiny") -> Path:
+    (found,) = (tmp_path / "saved" / name).iterdir()
     return found
 
 
@@ -104,7 +105,7 @@ def test_check_leaves_nothing_behind(config, tmp_path):
 def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, workers):
     setting = ["--set", f"train_loader.args.num_workers={workers}", "--set", "trainer.epochs=3"]
     assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
-    (whole,) = (tmp_path / "saved" / "whole").iterdir()
+    whole = run_dir(tmp_path, "whole")
     process = start("-c", config, *setting, "--set", "trainer.log_per_iter=1")
     while "Epoch 1/3" not in process.stdout.readline():
         assert process.poll() is None
@@ -120,7 +121,7 @@ def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, w
 def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path):
     setting = ["--set", "trainer.epochs=3"]
     assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
-    (whole,) = (tmp_path / "saved" / "whole").iterdir()
+    whole = run_dir(tmp_path, "whole")
     process = start("-c", config, *setting)
     while not list((tmp_path / "saved").glob("tiny/*/last.pth")):
         assert process.poll() is None
@@ -281,6 +282,33 @@ def test_a_reader_that_goes_away_is_no_error(config):
     process.stdout.close()
     process.wait(timeout=60)
     assert process.returncode == 0
+
+
+def test_older_form_with_smp_is_translated(config, caplog):
+    """Without the optional package that is one line; with it, the run goes on."""
+    content = json.loads(config.read_text())
+    del content["arch"]
+    content |= {
+        "smp": True,
+        "smp_args": {"type": "Unet", "backbone": "resnet18", "batch_size": 4, "epochs": 1},
+    }
+    config.write_text(json.dumps(content))
+    code = train.main(["-c", str(config), "--set", "train_loader.args.crop_size=32"])
+    assert code == (0 if importlib.util.find_spec("segmentation_models_pytorch") else 2)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_init_from_a_checkpoint_of_ours_or_of_another_program(config, tmp_path, foreign):
+    assert train.main(["-c", str(config), "--set", "name=first", "--set", "trainer.epochs=1"]) == 0
+    first = run_dir(tmp_path, "first")
+    path, weights = first / "best_model.pth", load_checkpoint(first / "best_model.pth")["model"]
+    if foreign:
+        path = tmp_path / "foreign.pth"
+        torch.save({"state_dict": {f"module.{k}": v for k, v in weights.items()}}, path)
+    settings = ["--set", f"init_from={path}", "--set", "optimizer.args.lr=1e-30", "--set", "trainer.epochs=1"]
+    assert train.main(["-c", str(config), *settings]) == 0
+    now = load_checkpoint(run_dir(tmp_path) / "last.pth")["model"]
+    assert torch.allclose(now["outc.weight"], weights["outc.weight"])
 
 
 def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch):

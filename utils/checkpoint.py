@@ -76,16 +76,28 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     verify_checkpoint(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path}: holds more than tensors and plain types, so it was not opened"
-        ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
+    state = _read(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of format {FORMAT} of this program")
+    return state
+
+
+def load_any(path: str | Path) -> dict[str, Any]:
+    """Read weights that this or another program saved, for fine-tuning.
+
+    A foreign file carries no hash, so only ours are verified; neither is ever executed.
+
+    Raises:
+        CheckpointError: no such file, damaged, or it holds anything but tensors and plain types.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if _is_marked(path):
+        return load_checkpoint(path)
+    state = _read(path)
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds no weights by name")
     return state
 
 
@@ -135,6 +147,24 @@ def remove_leftovers(folder: Path) -> None:
         writer = temporary.name.split(".")[-2]
         if not (writer.isdigit() and Path(f"/proc/{writer}").exists()):
             temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain types, so it was not opened"
+        ) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file ends as :func:`save_checkpoint` ends it."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _COMMENT_SIZE))
+        return file.read(len(_MARK)) == _MARK
 
 
 def _append_hash(file: BinaryIO) -> None:
