@@ -108,16 +108,13 @@ def make_config(
 
 def propose_labels(found: Findings, names: list[str] | None) -> dict[str, Any]:
     """What the values of the masks mean: ``classes`` with ``values`` and ``void``, or with ``colors``."""
-    values = sorted(found.counts)  # type: ignore[type-var]
-    void: list[Any] = []
-    # beside 0, 1, 2 ... 255 marks pixels without a class; alone with 0 it is the foreground
-    if (
-        not found.colour_masks
-        and len(values) > 2
-        and values[-1] == 255
-        and values[:-1] == list(range(len(values) - 1))
-    ):
-        void, values = [255], values[:-1]
+    values: list[Any] = sorted(found.counts)  # type: ignore[type-var]
+    void: list[int] = []
+    if not found.colour_masks:
+        if len(values) > 2 and values[-1] == 255:  # alone beside 0 it is the foreground
+            void, values = [255], values[:-1]
+        if 2 * len(values) > values[-1] + 1:  # most indices are there: the others are rare, not unused
+            values = list(range(values[-1] + 1))
     if names is None:
         names = (
             ["background", "foreground"] if len(values) == 2 else [f"class_{i}" for i in range(len(values))]
@@ -134,8 +131,9 @@ def propose_labels(found: Findings, names: list[str] | None) -> dict[str, Any]:
 
 def shares(found: Findings, labels: dict[str, Any]) -> list[float]:
     """Share of each class among the labelled pixels."""
-    counts = [count for value, count in sorted(found.counts.items()) if value not in labels.get("void", ())]
-    return [count / sum(counts) for count in counts]
+    values = [tuple(colour) for colour in labels.get("colors", ())] or labels.get("values")
+    counts = [found.counts[value] for value in values or range(len(labels["classes"]))]
+    return [count / max(sum(counts), 1) for count in counts]
 
 
 def describe(found: Findings, config: dict[str, Any], labels: dict[str, Any]) -> str:

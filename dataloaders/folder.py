@@ -146,6 +146,9 @@ class FolderDataSet(BaseDataSet):
             for text, suffix in ((self.images, self.image_suffix), (self.masks, self.mask_suffix))
         )
         assert images is not None
+        if masks is not None:  # both kinds may lie in one folder
+            taken = set(masks.values())
+            images = {name: path for name, path in images.items() if path not in taken}
         if self.list_file is not None:
             listed = self.root / self.list_file.replace("{split}", self.split)
             found = pairs_of_list(self.root, listed, images, masks)
