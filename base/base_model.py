@@ -101,7 +101,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Trainable parameters of the pretrained part; empty where there is none."""
-        backbone = self._modules.get("backbone")
+        backbone = getattr(self, "backbone", None)
         return [] if backbone is None else [p for p in backbone.parameters() if p.requires_grad]
 
     def get_decoder_params(self) -> list[nn.Parameter]:
@@ -115,7 +115,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         Raises:
             ValueError: ``backbone`` is asked for and the model has none.
         """
-        if backbone and self._modules.get("backbone") is None:
+        if backbone and not hasattr(self, "backbone"):
             raise ValueError(f"freeze_backbone: {type(self).__name__} has no backbone to freeze")
         self._freeze_bn |= bn
         self._freeze_backbone |= backbone

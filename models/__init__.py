@@ -7,6 +7,8 @@ from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
 from models.pspnet import PSPDenseNet, PSPNet
 from models.segnet import SegNet, SegResNet
+from models.smp import SMP
+from models.torchvision_models import TV
 from models.unet import UNet, UNetResnet
 from models.upernet import UperNet
 
@@ -15,6 +17,8 @@ FCN8 = FCN8s  # the template family's name
 __all__ = [
     "FCN8",
     "GCN",
+    "SMP",
+    "TV",
     "DeepLab",
     "DeepLab_DUC_HDC",
     "ENet",

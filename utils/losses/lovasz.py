@@ -85,7 +85,7 @@ class _HistogramLovasz(torch.autograd.Function):
         true = probability.gather(1, labels[:, None])[:, 0]
         offset = torch.arange(classes, dtype=torch.int32, device=logits.device) * BINS
         place = _bin(probability).add_(offset[:, None])  # N, C, P
-        own = offset[labels]
+        own = (labels * BINS).to(torch.int32)
         # every pixel of every class, less those of the class itself (foreground) and void
         everything = torch.bincount(place.flatten(), minlength=classes * BINS).view(classes, BINS)
         background = everything - _count(own + _bin(true), valid, classes)
@@ -93,8 +93,9 @@ class _HistogramLovasz(torch.autograd.Function):
         place_true = own + _bin(1 - true)
         foreground = _count(place_true, valid, classes)
         step_fore, step_back = _steps(foreground, background, share)
-        slope = step_back.flatten()[place]  # N, C, P: d loss / d error
-        slope_true = step_fore.flatten()[place_true] * valid
+        # index_select: ten times as fast as indexing on a CPU
+        slope = step_back.flatten().index_select(0, place.flatten()).view(place.shape)  # d loss / d error
+        slope_true = step_fore.flatten().index_select(0, place_true.flatten()).view(valid.shape) * valid
         slope.scatter_(1, labels[:, None], -slope_true[:, None])  # foreground: error is 1 - p
         pull = slope.mul_(probability).sum(dim=1)  # N, P
         loss = pull.sum() + slope_true.sum()  # slope * error; (1 - p) * s is s - p * s

@@ -32,17 +32,19 @@ class CrossEntropyLoss2d(PixelLoss):
         self.label_smoothing = label_smoothing
 
     def _total(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self._per_pixel(logits, target).sum()
+        if torch.are_deterministic_algorithms_enabled():  # torch's own sum is refused there on a GPU
+            return self._per_pixel(logits, target).sum()
+        return self._per_pixel(logits, target, "sum")
 
-    def _per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(N, H, W), 0 where void. (Not torch's own sum: on a GPU that is refused in deterministic mode.)"""
+    def _per_pixel(self, logits: Tensor, target: Tensor, reduction: str = "none") -> Tensor:
+        """(N, H, W), 0 where void; or its sum."""
         return F.cross_entropy(
             logits,
             target,
             weight=None if self.weight is None else self.weight.to(logits.dtype),
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
-            reduction="none",
+            reduction=reduction,
         )
 
 

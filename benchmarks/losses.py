@@ -1,0 +1,113 @@
+"""Times the losses, forward and backward, against segmentation-models-pytorch (and our own exact variants).
+
+    python benchmarks/losses.py [--rounds 3] [--shape 8 21 380 380] [--only LovaszSoftmax]
+
+Every pair takes turns in one process, on the logits and target of one seed; ratios are of their medians.
+Also printed: how far our gradient is from a float64 evaluation of the definition, on a smaller batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utils import losses
+from utils.allocator import keep_freed_memory
+
+IGNORE = 255
+GOALS = {"LovaszSoftmax": 15.0, "CE_DiceLoss": 3.0, "DiceLoss": 1.9, "FocalLoss": 10.0}
+
+
+def pairs() -> dict[str, tuple[Callable, Callable]]:
+    """Name -> (ours, theirs)."""
+    import segmentation_models_pytorch.losses as smp
+
+    entropy, dice = (
+        smp.SoftCrossEntropyLoss(smooth_factor=0.0, ignore_index=IGNORE),
+        smp.DiceLoss("multiclass", ignore_index=IGNORE),
+    )
+    return {
+        "LovaszSoftmax": (losses.LovaszSoftmax(), smp.LovaszLoss("multiclass", ignore_index=IGNORE)),
+        "CE_DiceLoss": (losses.CE_DiceLoss(), lambda x, t: entropy(x, t) + dice(x, t)),
+        "DiceLoss": (losses.DiceLoss(), dice),
+        "FocalLoss": (losses.FocalLoss(), smp.FocalLoss("multiclass", ignore_index=IGNORE)),
+        "TverskyLoss": (losses.TverskyLoss(), smp.TverskyLoss("multiclass", ignore_index=IGNORE)),
+        "CrossEntropyLoss2d": (losses.CrossEntropyLoss2d(), torch.nn.CrossEntropyLoss(ignore_index=IGNORE)),
+    }
+
+
+def sample(shape: tuple[int, ...], void: bool = True) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    n, c, h, w = shape
+    target = torch.randint(0, c, (n, h // 20 + 1, w // 20 + 1), generator=generator)
+    target = target.repeat_interleave(20, 1).repeat_interleave(20, 2)[:, :h, :w].contiguous()
+    logits = torch.randn(shape, generator=generator).mul_(2)
+    logits.scatter_add_(1, target[:, None], torch.full((n, 1, h, w), 2.0))
+    if void:
+        target[:, : h // 20] = IGNORE
+    return logits, target
+
+
+def seconds(loss: Callable, logits: Tensor, target: Tensor) -> float:
+    logits = logits.detach().requires_grad_(True)
+    start = time.perf_counter()
+    loss(logits, target).backward()
+    return time.perf_counter() - start
+
+
+def gradient(loss: Callable, logits: Tensor, target: Tensor) -> Tensor:
+    logits = logits.detach().clone().requires_grad_(True)
+    loss(logits, target).backward()
+    assert logits.grad is not None
+    return logits.grad.double()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shape", type=int, nargs=4, default=[8, 21, 380, 380], metavar=("N", "C", "H", "W"))
+    parser.add_argument("--only", action="append")
+    args = parser.parse_args()
+    keep_freed_memory()
+    logits, target = sample(tuple(args.shape))
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {tuple(args.shape)}, forward and backward"
+    )
+    for name, (ours, theirs) in pairs().items():
+        if args.only and name not in args.only:
+            continue
+        times: list[list[float]] = [[], []]
+        seconds(ours, logits, target)
+        for _ in range(args.rounds):
+            for slot, loss in zip(times, (ours, theirs), strict=True):
+                slot.append(seconds(loss, logits, target))
+        mine, peer = (statistics.median(slot) for slot in times)
+        goal = f" (goal {GOALS[name]:g}x)" if name in GOALS else ""
+        print(
+            f"{name:20} {mine:6.3f} s ({min(times[0]):.3f}-{max(times[0]):.3f}), "
+            f"peer {peer:6.3f} s, {peer / mine:5.2f}x{goal}"
+        )
+    if not args.only or "LovaszSoftmax" in args.only:
+        small, label = sample((2, 21, 190, 190))
+        exact = gradient(losses.LovaszSoftmax(exact=True), small.double(), label)
+        for title, loss in {
+            "histogram": losses.LovaszSoftmax(),
+            "float32 sort": losses.LovaszSoftmax(exact=True),
+        }.items():
+            found = gradient(loss, small, label)
+            print(
+                f"Lovász gradient, {title}: {((found - exact).norm() / exact.norm()):.1e} from the float64 definition"
+            )
+
+
+if __name__ == "__main__":
+    main()

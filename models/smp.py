@@ -1,0 +1,109 @@
+"""Any network of segmentation-models-pytorch (an optional extra: requirements-smp.txt)."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from base.base_model import BaseModel
+
+
+class SMP(BaseModel):
+    """A network of segmentation-models-pytorch behind this project's contract.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        architecture: a class of the installed version: ``Unet``, ``DeepLabV3Plus``, ``FPN``, ...
+        encoder_name: an encoder that it offers, such as ``resnet50``.
+        encoder_weights: name of pretrained weights to download, such as ``imagenet``; null for none.
+        options: further arguments of the architecture.
+
+    Raises:
+        ValueError: the package is missing, or has no such architecture, encoder, weights or option, or the
+            two do not go together.
+    """
+
+    stride = 32  # every encoder of the package takes multiples of 32
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        architecture: str = "Unet",
+        encoder_name: str = "resnet34",
+        encoder_weights: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(num_classes, in_channels)
+        options = dict(options or {})
+        package = _import_package()
+        cls = _architecture(package, architecture)
+        _check_encoder(package, encoder_name, encoder_weights)
+        _check_options(cls, architecture, options)
+        try:
+            self.network = cls(
+                encoder_name=encoder_name,
+                encoder_weights=encoder_weights,
+                in_channels=in_channels,
+                classes=num_classes,
+                **options,
+            )
+        except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
+            raise ValueError(f"architecture {architecture} with encoder {encoder_name}: {error}") from error
+
+    @property
+    def backbone(self) -> nn.Module:  # type: ignore[override]
+        """The encoder."""
+        return self.network.encoder
+
+    def _forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def _import_package() -> Any:
+    try:
+        import segmentation_models_pytorch as package
+    except ImportError as error:
+        raise ValueError(
+            f"needs segmentation-models-pytorch: pip install -r requirements-smp.txt ({error})"
+        ) from error
+    return package
+
+
+def _architecture(package: Any, name: str) -> type[nn.Module]:
+    known = {
+        n: c
+        for n, c in vars(package).items()
+        if inspect.isclass(c) and issubclass(c, package.base.SegmentationModel)
+    }
+    if name not in known:
+        raise ValueError(_unknown("architecture", name, list(known)))
+    return known[name]
+
+
+def _check_encoder(package: Any, name: str, weights: str | None) -> None:
+    if name.startswith("tu-"):  # any network of timm: only building it tells
+        return
+    if name not in package.encoders.encoders:
+        raise ValueError(_unknown("encoder_name", name, list(package.encoders.encoders)))
+    offered = list(package.encoders.encoders[name].get("pretrained_settings", {}))
+    if weights is not None and weights not in offered:
+        raise ValueError(_unknown(f"encoder_weights of {name}", weights, offered))
+
+
+def _check_options(cls: type[nn.Module], architecture: str, options: dict[str, Any]) -> None:
+    derived = {"encoder_name", "encoder_weights", "in_channels", "classes", "aux_params"}
+    known = [n for n in inspect.signature(cls).parameters if n not in derived | {"self", "kwargs"}]
+    for name in options:
+        if name not in known:
+            raise ValueError(_unknown(f"options of {architecture}", name, known))
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else f"; choose from: {', '.join(known) or 'none (null)'}"
+    return f"{what}: '{name}' is not offered{hint}"

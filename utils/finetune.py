@@ -1,0 +1,137 @@
+"""Starts a model from the weights of another one: what fits is taken, the rest stays as it was built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from utils.dataset_info import DatasetInfo
+from utils.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP, torch.compile, Lightning
+MINIMUM = 0.5  # share of the model's values that must be found
+
+
+class Transfer(NamedTuple):
+    """What happened to one tensor of the model.
+
+    Attributes:
+        name: its name.
+        values: how many numbers it has.
+        loaded: how many of them were taken over.
+        what: ``loaded``, ``rows by class``, ``another shape`` or ``not found``.
+    """
+
+    name: str
+    values: int
+    loaded: int
+    what: str
+
+
+def initialise(model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInfo) -> list[Transfer]:
+    """Load what fits of a checkpoint into a model, and log a table of it.
+
+    A tensor fits if its name and shape are equal. Where the classes differ, tensors with one row per class
+    are matched by class name (in lower case); if both have equally many, that is every tensor with so many
+    rows. The average weights are taken where the checkpoint has them.
+
+    Args:
+        model: changed in place; left as it was on an error.
+        checkpoint: a checkpoint of this project, any ``{"state_dict": ...}``, or a plain state dict; without
+            class names, no rows are matched.
+        info: the data set that the model is built for.
+
+    Returns:
+        One entry per tensor of the model.
+
+    Raises:
+        CheckpointError: there are no weights in it, or less than half of the model's values are found.
+    """
+    weights = strip_wrappers(_weights(checkpoint))
+    old = checkpoint.get("dataset")
+    old_classes = tuple(old["classes"]) if isinstance(old, Mapping) and "classes" in old else ()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    table = [
+        _transfer(name, tensor, weights.get(name), old_classes, info.classes)
+        for name, tensor in state.items()
+    ]
+    values, loaded = sum(t.values for t in table), sum(t.loaded for t in table)
+    if loaded < MINIMUM * values:
+        first = next(t.name for t in table if t.loaded < t.values)
+        raise CheckpointError(
+            f"init_from: only {loaded:,} of the model's {values:,} values are in the checkpoint (first missing: "
+            f"{first}); it is of another architecture, for which arch.type and arch.args must be the same"
+        )
+    model.load_state_dict(state)
+    logger.info("%s", describe(table, len(weights.keys() - state.keys())))
+    return table
+
+
+def strip_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefixes of wrappers; only one that every name has, so that no real name is cut."""
+    stripped = dict(weights)
+    while True:
+        prefix = next((p for p in WRAPPERS if stripped and all(n.startswith(p) for n in stripped)), None)
+        if prefix is None:
+            return stripped
+        stripped = {name[len(prefix) :]: tensor for name, tensor in stripped.items()}
+
+
+def describe(table: Sequence[Transfer], unused: int) -> str:
+    """The table as text: totals, and a line for everything that was not loaded whole."""
+    values, loaded = sum(t.values for t in table), sum(t.loaded for t in table)
+    whole = sum(t.what == "loaded" for t in table)
+    lines = [
+        f"init_from: {loaded:,} of {values:,} values ({loaded / max(values, 1):.1%}), {whole} of {len(table)} "
+        f"tensors whole; {unused} tensors of the checkpoint not used"
+    ]
+    lines += [f"  {t.name:50} {t.what}: {t.loaded:,} of {t.values:,}" for t in table if t.what != "loaded"]
+    return "\n".join(lines)
+
+
+def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    for candidate in (*(checkpoint.get(key) for key in ("ema", "model", "state_dict")), checkpoint):
+        if isinstance(candidate, Mapping) and candidate:
+            tensors = {k: v for k, v in candidate.items() if isinstance(v, Tensor)}
+            if len(tensors) == len(candidate):
+                return tensors
+    raise CheckpointError("init_from: the file holds no weights (a state dict, or one under 'model')")
+
+
+def _transfer(
+    name: str, own: Tensor, other: Tensor | None, old: Sequence[str], new: Sequence[str]
+) -> Transfer:
+    """Copy ``other`` into ``own`` as far as it fits."""
+    if other is None:
+        return Transfer(name, own.numel(), 0, "not found")
+    per_class = own.ndim > 0 and len(own) == len(new) and bool(old) and tuple(old) != tuple(new)
+    if own.shape == other.shape and not per_class:
+        own.copy_(other)
+        return Transfer(name, own.numel(), own.numel(), "loaded")
+    return _match_rows(name, own, other, old, new)
+
+
+def _match_rows(name: str, own: Tensor, other: Tensor, old: Sequence[str], new: Sequence[str]) -> Transfer:
+    """A head's tensor: one row per class, or (a transposed convolution) per class in both first dimensions."""
+    by_name = {label.lower(): i for i, label in enumerate(old)}
+    pairs = [(i, by_name[label.lower()]) for i, label in enumerate(new) if label.lower() in by_name]
+    is_head = own.ndim > 0 and len(own) == len(new) and other.ndim == own.ndim and len(other) == len(old)
+    if not pairs or not is_head:
+        return Transfer(name, own.numel(), 0, "another shape")
+    targets = torch.tensor([i for i, _ in pairs])
+    sources = torch.tensor([j for _, j in pairs])
+    if own.shape[1:] == other.shape[1:]:
+        own[targets] = other[sources].to(own.dtype)
+        return Transfer(name, own.numel(), own[targets].numel(), "rows by class")
+    square = own.ndim > 1 and own.shape[1] == len(new) and other.shape[1] == len(old)
+    if square and own.shape[2:] == other.shape[2:]:
+        block = other[sources][:, sources].to(own.dtype)
+        own[targets[:, None], targets[None, :]] = block
+        return Transfer(name, own.numel(), block.numel(), "rows by class")
+    return Transfer(name, own.numel(), 0, "another shape")

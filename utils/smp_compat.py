@@ -1,0 +1,84 @@
+"""The older config form of a fork, ``"smp": true``, as the normal form: one schema, one trainer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from utils.errors import ConfigError
+
+_KNOWN = (
+    "type",
+    "backbone",
+    "weights",
+    "data_dir",
+    "classes",
+    "epochs",
+    "batch_size",
+    "image_size",
+    "device",
+)
+
+
+def translate(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Turn ``"smp": true`` and ``"smp_args"`` into an ``SMP`` model in a normal config.
+
+    ``type``, ``backbone`` and ``weights`` become ``arch``; ``data_dir``, ``batch_size`` and ``image_size``
+    become arguments of the loaders; ``epochs`` becomes ``trainer.epochs``. ``classes`` comes from the data set
+    and ``device`` from the command line, so both are only named.
+
+    Args:
+        config: a config; not changed.
+
+    Returns:
+        The normal config, and one line per thing that was translated (none for a normal config).
+
+    Raises:
+        ConfigError: ``smp`` is true and ``smp_args`` is not an object with a ``type``, or has unknown keys.
+    """
+    result = copy.deepcopy(dict(config))
+    enabled, old = result.pop("smp", False), result.pop("smp_args", None)
+    if not isinstance(enabled, bool):
+        raise ConfigError("smp: expected true or false")
+    if not enabled:
+        return result, (["smp_args: ignored, as smp is not true"] if old is not None else [])
+    _check(old)
+    lines = []
+    arch = {"architecture": old["type"], "encoder_weights": old.get("weights")}
+    if "backbone" in old:
+        arch["encoder_name"] = old["backbone"]
+    result["arch"] = {"type": "SMP", "args": arch}
+    lines.append(f"smp: true became arch: {result['arch']}")
+    for key, name in (("data_dir", "data_dir"), ("batch_size", "batch_size"), ("image_size", "crop_size")):
+        if old.get(key) is not None:
+            lines += [_set(result, loader, name, old[key], key) for loader in ("train_loader", "val_loader")]
+    if old.get("epochs") is not None:
+        result.setdefault("trainer", {})["epochs"] = old["epochs"]
+        lines.append(f"smp_args.epochs became trainer.epochs: {old['epochs']}")
+    if old.get("classes") is not None:
+        lines.append("smp_args.classes: left out; the number of classes is the data set's")
+    if old.get("device") is not None:
+        lines.append(f"smp_args.device: left out; use --device {old['device']}")
+    return result, [line for line in lines if line]
+
+
+def _check(old: Any) -> None:
+    if not isinstance(old, Mapping) or not isinstance(old.get("type"), str):
+        raise ConfigError("smp_args.type: missing; with smp: true it names the architecture, such as 'Unet'")
+    problems = [
+        f"smp_args.{key}: not known; it takes: {', '.join(_KNOWN)}" for key in old if key not in _KNOWN
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _set(config: dict[str, Any], loader: str, name: str, value: Any, key: str) -> str:
+    section = config.get(loader)
+    if not isinstance(section, dict):
+        return ""  # reported as missing by the normal check
+    args = section.setdefault("args", {})
+    if not isinstance(args, dict):
+        return ""
+    args[name] = value
+    return f"smp_args.{key} became {loader}.args.{name}: {value}"
