@@ -22,11 +22,9 @@ def fences(language: str) -> list[str]:
 
 
 def documented(section: str) -> dict[str, str]:
-    """key -> default, of the table after a heading or a line."""
-    rows = re.findall(
-        r"^\| `(\w+)` \| (.+?) \|", README.split(section, 1)[1].split("\n\n\n")[0], re.MULTILINE
-    )
-    return dict(rows)
+    """key -> default, of the first table after a heading or a line."""
+    table = README.split(section, 1)[1].split("| key |", 1)[1].split("\n\n", 1)[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
 
 
 def as_text(field: dataclasses.Field) -> str:
@@ -87,6 +85,54 @@ def test_own_model_snippet_works(tmp_path, monkeypatch):
     spec = json.loads("{" + config + "}")["arch"]
     model = build(models, BaseModel, spec, "arch", num_classes=5, in_channels=3)
     assert model(torch.zeros(1, 3, 7, 9)).logits.shape == (1, 5, 7, 9)
+
+
+def test_own_data_snippet_works(tmp_path, monkeypatch):
+    import numpy as np
+    from PIL import Image
+
+    import dataloaders
+    from base import BaseDataLoader
+    from utils.factory import build
+
+    (snippet,) = [text for text in fences("python") if "class MineDataSet" in text]
+    (tmp_path / "my_data.py").write_text(snippet)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    for number in range(8):
+        Image.fromarray(np.full((20, 30, 3), number, np.uint8)).save(tmp_path / f"data/train/{number}.jpg")
+        Image.fromarray(np.full((20, 30), number % 3, np.uint8)).save(tmp_path / f"data/train/{number}.png")
+    monkeypatch.chdir(tmp_path)
+    (config,) = [text for text in fences("json") if "my_data.Mine" in text]
+    loader = build(
+        dataloaders, BaseDataLoader, json.loads("{" + config + "}")["train_loader"], "train_loader", seed=0
+    )
+    (batch,) = loader
+    assert batch.images.shape == (8, 20, 30, 3)
+    assert loader.info.classes == ("background", "leaf", "stem")
+
+
+def test_folder_snippet_is_a_right_config():
+    import dataloaders
+    from base import BaseDataLoader
+    from utils.factory import check_spec
+
+    (config,) = [text for text in fences("json") if '"Folder"' in text]
+    spec = json.loads("{" + config + "}")["train_loader"]
+    assert check_spec(dataloaders, BaseDataLoader, spec, "train_loader", {"seed"}) == []
+
+
+def test_common_data_options_have_the_defaults_shown():
+    from inspect import Parameter, signature
+
+    from dataloaders import VOC
+
+    parameters = signature(VOC).parameters
+    table = documented("the common ones:")
+    assert len(table) >= 15
+    for name, default in table.items():
+        actual = parameters[name].default
+        assert default == ("required" if actual is Parameter.empty else f"`{json.dumps(actual)}`"), name
 
 
 def test_mentioned_files_exist():
