@@ -23,9 +23,16 @@ def make_info(classes: int = 4, channels: int = 3, **facts) -> DatasetInfo:
 
 
 def make_checkpoint(
-    path: Path, info: DatasetInfo | None = None, seed: int = 0, crop_size: int | None = 32
+    path: Path,
+    info: DatasetInfo | None = None,
+    seed: int = 0,
+    crop_size: int | None = 32,
+    **sections: object,
 ) -> Path:
-    """Write a checkpoint as a training run would; the same seed gives the same weights."""
+    """Write a checkpoint as a training run would; the same seed gives the same weights.
+
+    ``sections`` are further sections of the config that it carries.
+    """
     info = info or make_info()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -37,7 +44,7 @@ def make_checkpoint(
             "model": model.state_dict(),
             "arch": ARCH,
             "dataset": info.to_plain(),
-            "config": {"name": "test", "arch": ARCH},
+            "config": {"name": "test", "arch": ARCH, **sections},
             "crop_size": crop_size,
             "epoch": 1,
         },

@@ -49,6 +49,7 @@ class Ensemble:
                 raise ConfigError(f"weights: {len(members)} numbers above 0 are expected, one per member")
         self.info = members[0].info
         self.rule = rule
+        self.members = list(members)
         self._members = [(member, _class_order(self.info.classes, member)) for member in members]
         given = np.asarray(weights or [1.0] * len(members), dtype=np.float64)
         self._weights = given / given.sum()

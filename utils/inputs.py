@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -49,7 +49,8 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
             return [ImageFile(path, PurePath(path.name))]
         return _from_list(path)
     elif any(letter in given for letter in _PATTERN):
-        found = _under(_fixed_part(path), map(Path, glob.glob(given, recursive=True)))
+        matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = _under(_fixed_part(path), map(Path, matches))
     else:
         raise DataError(f"--images {given}: no such file or folder")
     hidden = exclude.resolve() if exclude is not None else None
@@ -67,7 +68,7 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
     return sorted(kept, key=lambda image: image.relative.parts)
 
 
-def _under(folder: Path, paths) -> list[ImageFile]:
+def _under(folder: Path, paths: Iterable[Path]) -> list[ImageFile]:
     return [ImageFile(path, path.relative_to(folder)) for path in paths]
 
 

@@ -1,4 +1,4 @@
-"""Writes what inference finds: index masks with a palette, overlays, probabilities; each file whole or not at all."""
+"""Writes what inference finds: index masks, overlays, probabilities; each file whole or not at all."""
 
 from __future__ import annotations
 

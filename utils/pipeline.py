@@ -19,26 +19,28 @@ def run_overlapped(
     work: Callable[[Item, Any], Any],
     write: Callable[[Item, Any], None],
     fail: Callable[[Item, SegwrightError], None],
+    readers: int = 1,
 ) -> None:
-    """Process items in order; reading and writing have a thread each.
+    """Process items in order; reading and writing have threads of their own.
 
     Args:
         items: what to process.
-        read: called in the reading thread.
+        read: called in a reading thread.
         work: called here with what was read.
         write: called in the writing thread with what ``work`` returned, in the order of the items.
         fail: told of an item that could not be read or worked on; the others go on.
+        readers: number of reading threads.
 
     Raises:
         StorageError: a result could not be written; nothing more is started.
     """
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+    with ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(1) as writer:
         waiting: deque[tuple[Item, Future]] = deque()
         written: deque[Future] = deque()
         source = iter(items)
         try:
             while True:
-                while len(waiting) < _AHEAD and (item := next(source, None)) is not None:
+                while len(waiting) < _AHEAD + readers - 1 and (item := next(source, None)) is not None:
                     waiting.append((item, reader.submit(read, item)))
                 if not waiting:
                     break

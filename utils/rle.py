@@ -189,7 +189,9 @@ class RleTable:
         """
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.form.separator, lineterminator="\n")
-        writer.writerows(([self.form.header] if self.form.header else []) + self._rows)
+        if self.form.header:
+            writer.writerow(self.form.header)
+        writer.writerows(self._rows)
         write_atomically(self.path, lambda file: file.write(text.getvalue().encode()))
 
     def _name(self, name: PurePath) -> str:

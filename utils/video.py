@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def segment_video(path: Path, folder: Path, predictor: Predictor | Ensemble, *, 
     return 0
 
 
-def _frames(capture: Any) -> Iterator[np.ndarray]:
+def _frames(capture: Any) -> Generator[np.ndarray, None, None]:
     """(H, W, 3) uint8 RGB frames until the end."""
     try:
         while True:

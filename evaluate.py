@@ -1,0 +1,246 @@
+"""Evaluate trained models on a split: ``python evaluate.py --model best_model.pth --split val``."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from inference import add_model_arguments, load_predictor
+from utils import cli
+from utils.errors import ConfigError, DataError, SegwrightError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from base import BaseDataSet
+    from utils.batch import LabelledImage
+    from utils.dataset_info import DatasetInfo
+    from utils.ensemble import Ensemble
+    from utils.evaluation import Evaluation
+    from utils.predict import Predictor
+    from utils.report import ContactSheet
+
+logger = logging.getLogger(__name__)
+
+# torch and what stands on it are imported in the functions below: --help must answer at once
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and evaluate; returns the exit code of the process."""
+    args = parse_arguments(argv)
+    return cli.run(lambda: run(args), debug=args.debug)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Evaluate trained models at the images' own resolution.")
+    add_model_arguments(parser)
+    parser.set_defaults(mode="whole")
+    parser.add_argument(
+        "--split", help="split of the data set (default: the one that the training validated on)"
+    )
+    parser.add_argument("--data-dir", help="folder of the data set (default: the one of the training)")
+    parser.add_argument("--config", help="take the data set from this config (default: the checkpoint's)")
+    parser.add_argument("-o", "--output", help="folder for the report (default: beside the checkpoint)")
+    parser.add_argument("--num-workers", type=int, default=1, help="threads that read images (default: 1)")
+    parser.add_argument(
+        "--no-boundary", action="store_true", help="leave out boundary IoU, the slowest figure"
+    )
+    parser.add_argument(
+        "--save-results", action="store_true",
+        help="also write the masks, in the data set's original ids where it has them, as its own tools read them",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict and compare every image of the split, print the table, write the report."""
+    from utils.logger import log_to_console
+    from utils.report import class_table, write_report
+
+    log_to_console()
+    dataset = build_dataset(_config(args), args.split, args.data_dir)
+    predictor = load_predictor(argparse.Namespace(**{**vars(args), "config": []}))
+    _compare_classes(predictor.info, dataset.info)
+    folder = Path(args.output or Path(args.model[0]).parent / f"evaluation_{dataset.split}_{args.mode}")
+    start = time.perf_counter()
+    evaluation, sheets = evaluate(
+        predictor,
+        dataset,
+        folder,
+        boundaries=not args.no_boundary,
+        save=args.save_results,
+        readers=max(1, args.num_workers),
+    )
+    if not evaluation.matrix.any():
+        raise DataError(f"the split '{dataset.split}' has no labels: there is nothing to compare with")
+    write_report(folder, evaluation, _protocol(args, predictor, dataset, time.perf_counter() - start), sheets)
+    print(class_table(evaluation))
+    low, high = evaluation.interval()
+    print(evaluation.metrics().summary)
+    print(
+        f"95 % of resamples of these {len(evaluation.images)} images have an mIoU of {low:.4f} to {high:.4f}"
+    )
+    print(f"report: {folder}")
+    return 0
+
+
+def _config(args: argparse.Namespace) -> dict[str, Any]:
+    from utils.checkpoint import load_checkpoint
+    from utils.config import load_config
+
+    if args.config:
+        return load_config(args.config)
+    return load_checkpoint(args.model[0]).get("config") or {}
+
+
+def build_dataset(config: dict[str, Any], split: str | None, data_dir: str | None) -> BaseDataSet:
+    """The split's images as they are on disk: no scaling, no crop, nothing random.
+
+    Without ``split`` and without a ``val_loader`` section, the part that ``val_split`` kept back.
+
+    Args:
+        config: of the training.
+        split: one of the data set's splits.
+        data_dir: instead of the config's.
+
+    Raises:
+        ConfigError: the config has no data set, or no validation data.
+        DataError: the data is not as it should be.
+    """
+    import dataloaders
+    from base import BaseDataLoader
+    from utils.factory import build, find
+
+    path = "val_loader" if config.get("val_loader") else "train_loader"
+    section = config.get(path)
+    if not section:
+        raise ConfigError("the checkpoint's config names no data set; give one with --config")
+    args = {**section.get("args", {}), **({} if data_dir is None else {"data_dir": data_dir})}
+    seed = config.get("seed", 0)
+    if split is None and path == "train_loader":
+        loader = build(
+            dataloaders, BaseDataLoader, {**section, "args": args}, path, seed=seed
+        ).get_val_loader()
+        if loader is None:
+            raise ConfigError("the config has neither val_loader nor val_split: name a --split")
+        return loader.dataset
+    args = _plain_arguments(find(dataloaders, BaseDataLoader, section["type"], f"{path}.type"), args)
+    if split is not None:
+        args["split"] = split
+    return build(dataloaders, BaseDataLoader, {**section, "args": args}, path, seed=seed).dataset
+
+
+def _plain_arguments(cls: type, args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that say which data, with those that change images set to nothing."""
+    plain = {"batch_size": 1, "num_workers": 0, "val": True, "crop_size": None, "base_size": None}
+    drop = ("augment", "val_split", "drop_last", "shuffle")
+    known = inspect.signature(cls).parameters
+    kept = {name: value for name, value in args.items() if name not in drop}
+    return {**kept, **{name: value for name, value in plain.items() if name in known}}
+
+
+def evaluate(
+    predictor: Predictor | Ensemble,
+    dataset: BaseDataSet,
+    folder: Path,
+    *,
+    boundaries: bool = True,
+    save: bool = False,
+    readers: int = 1,
+) -> tuple[Evaluation, dict[str, ContactSheet]]:
+    """Predict and compare every image.
+
+    Reading, the network and comparing overlap. All counts are integers and every image is predicted by
+    itself, so no batch and no number of readers changes a figure.
+
+    Args:
+        predictor: a model or an ensemble.
+        dataset: the images and their labels.
+        folder: masks go to its subfolder ``masks`` with ``save``.
+        boundaries: compute boundary IoU.
+        save: write every mask, in original ids where the data set has them.
+        readers: threads that read images.
+
+    Returns:
+        The figures, and the contact sheets ``worst`` and ``best``.
+    """
+    from tqdm import tqdm
+
+    from base.base_dataset import SampleKey
+    from utils.evaluation import Evaluation, count_image
+    from utils.outputs import Result, ResultWriter
+    from utils.pipeline import run_overlapped
+    from utils.report import ContactSheet
+
+    info = dataset.info
+    evaluation = Evaluation(info)
+    sheets = {name: ContactSheet(info, worst=name == "worst") for name in ("worst", "best")}
+    writer = ResultWriter(folder / "masks", info, ["ids" if info.label_ids else "mask"]) if save else None
+
+    def compare(number: int, result: tuple[LabelledImage, np.ndarray]) -> None:
+        (image, target, image_id), mask = result
+        counts = count_image(image_id, mask, target, info.num_classes, boundaries=boundaries)
+        evaluation.add(counts)
+        for sheet in sheets.values():
+            sheet.add(counts.mean_iou, image_id, image, target, mask)
+        if writer is not None:
+            writer.write(PurePath(image_id), image, Result(mask))
+        bar.update()
+
+    def fail(number: int, error: SegwrightError) -> None:
+        raise error  # a figure over some of the images would be a wrong figure
+
+    with tqdm(total=len(dataset), unit="image", disable=None) as bar:
+        run_overlapped(
+            range(len(dataset)),
+            read=lambda number: dataset.load(SampleKey(0, number)),
+            work=lambda number, sample: (sample, predictor.predict(sample.image)),
+            write=compare,
+            fail=fail,
+            readers=readers,
+        )
+    return evaluation, sheets
+
+
+def _compare_classes(model: DatasetInfo, data: DatasetInfo) -> None:
+    if model.num_classes < 2:
+        raise ConfigError("a model of one class cannot be evaluated: there is nothing to tell apart")
+    if model.classes != data.classes:
+        raise ConfigError(
+            f"the model's classes ({', '.join(model.classes[:5])}, ...) are not those of the data set "
+            f"({', '.join(data.classes[:5])}, ...)"
+        )
+
+
+def _protocol(
+    args: argparse.Namespace, predictor: Any, dataset: BaseDataSet, seconds: float
+) -> dict[str, Any]:
+    """How the figures came about."""
+    members = getattr(predictor, "members", [predictor])
+    options = members[0].options
+    return {
+        "models": [Path(path).name for path in args.model],
+        "data_set": type(dataset).__name__,
+        "split": dataset.split,
+        "images": len(dataset),
+        "resolution": "original",
+        "mode": options.mode,
+        "scales": list(options.scales) if options.mode == "multiscale" else [1.0],
+        "tta": list(options.tta),
+        "window": list(options.window) if options.mode != "whole" else None,
+        "overlap": options.overlap,
+        "rule": args.rule if len(members) > 1 else None,
+        "precision": members[0].precision.name,
+        "absent_classes": "not counted in means",
+        "seconds": round(seconds, 2),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Let several models vote: ``python vote.py --model a.pth b.pth --images photos``.
+
+The command line is that of inference.py, whose ``--model a.pth b.pth`` does the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import inference
+from utils import cli
+from utils.errors import ConfigError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and segment; returns the exit code of the process."""
+    args = inference.parse_arguments(argv, "Segment images with an ensemble of trained models.")
+    return cli.run(lambda: run(args), debug=args.debug)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every image with all models together."""
+    if len(args.model) < 2:
+        raise ConfigError("--model: a vote needs two or more models")
+    return inference.run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
