@@ -6,14 +6,33 @@ import hashlib
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from base.base_dataset import SampleKey
+from dataloaders.ade20k import ADE20KDataSet
 from dataloaders.camvid import CamVidDataSet
 from dataloaders.carvana import CarvanaDataSet
 from dataloaders.cityscapes import CityScapesDataSet
+from dataloaders.clothes import ClothesDataSet
+from dataloaders.coco import COCODataSet
+from dataloaders.deepscene import DeepSceneDataSet
+from dataloaders.sbd import SBDDataSet
+from dataloaders.tianchi import TianChiDataSet
 from dataloaders.voc import VOCDataSet
-from tests.dataloaders.trees import carvana, cityscapes
-from utils.errors import DataError
+from tests.dataloaders.trees import (
+    ade20k,
+    blocks,
+    carvana,
+    cityscapes,
+    clothes,
+    coco,
+    deepscene,
+    picture,
+    save,
+    sbd,
+    tianchi,
+)
+from utils.errors import DataError, LabelError
 
 
 def test_voc_and_camvid_have_their_official_classes():
@@ -63,3 +82,81 @@ def test_carvana_never_divides_a_car(tmp_path):
     assert not set(train.groups()) & set(val.groups())
     assert (CarvanaDataSet(**args, split="test").load(SampleKey(0, 0)).label == 255).all()
     assert set(np.unique(both.load(SampleKey(0, 0)).label)) == {0, 1}
+
+
+def test_ade20k_shifts_labels_and_colours_together(tmp_path):
+    """D23, D24: 0 is void, never -1; wall is grey, not black."""
+    dataset = ADE20KDataSet(**ade20k(tmp_path), split="train")
+    assert len(dataset.classes) == 150 and dataset.classes[0] == "wall" and dataset.classes[149] == "flag"
+    assert dataset.info.palette[0] == (120, 120, 120) and dataset.info.palette[2] == (6, 230, 230)
+    raw = np.array([[0, 1, 2, 150]], np.uint8)
+    assert dataset.table.encode(raw, "m").tolist() == [[255, 0, 1, 149]]
+    with pytest.raises(LabelError, match="value 151"):
+        dataset.table.encode(raw + 1, "m")
+
+
+def test_coco_has_the_171_classes_that_occur(tmp_path):
+    """D24, D25: eleven ids are not used; every class has a colour of its own."""
+    dataset = COCODataSet(**coco(tmp_path), split="train")
+    assert len(dataset.classes) == 171 == len(set(dataset.info.palette))
+    names = dict(zip(dataset.info.label_ids, dataset.classes, strict=True))
+    assert (names[0], names[12], names[89], names[91], names[181]) == (
+        "person", "stop sign", "toothbrush", "banner", "wood",
+    )  # fmt: skip
+    with pytest.raises(LabelError, match="value 11 "):
+        dataset.table.encode(np.array([[11]], np.uint8), "m")
+
+
+def test_coco_10k_reads_mat_files_of_ids_from_1(tmp_path):
+    (tmp_path / "imageLists").mkdir()
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "imageLists" / "train.txt").write_text("COCO_1\n")
+    grey = picture((16, 16), 1)[..., 0]
+    save(tmp_path / "images" / "COCO_1.jpg", grey)  # D12: some are grey
+    label = np.repeat(np.array([[0, 1, 13, 182]], np.uint16), 16, axis=0).repeat(4, axis=1)
+    savemat(tmp_path / "annotations" / "COCO_1.mat", {"S": label})
+    item = COCODataSet(str(tmp_path), "train", "CocoStuff10k", val=True).load(SampleKey(0, 0))
+    assert item.image.shape == (16, 16, 3)
+    assert item.label[0, ::4].tolist() == [255, 0, 11, 170]
+    with pytest.raises(ValueError, match="CocoStuff10k has no 'val2017'"):
+        COCODataSet(str(tmp_path), "val2017", "CocoStuff10k")
+
+
+def test_deepscene_knows_void_and_refuses_unknown_colours(tmp_path):
+    """D26."""
+    dataset = DeepSceneDataSet(**deepscene(tmp_path), split="train", val=True)
+    assert "void" not in [name.lower() for name in dataset.classes]
+    assert (dataset.load(SampleKey(0, 0)).label == 255).any()
+    mask = np.full((48, 64, 3), 7, np.uint8)
+    save(dataset.files[0].mask, mask)
+    with pytest.raises(LabelError, match="colour"):
+        dataset.load(SampleKey(0, 0))
+
+
+def test_tianchi_runs_down_the_columns_and_empty_is_background(tmp_path):
+    """D28, B8."""
+    args = tianchi(tmp_path)
+    both = TianChiDataSet(**args, split="trainval", val=True)
+    for index in range(5):
+        expected = blocks((32, 32), [0, 1], index) if index else np.zeros((32, 32))
+        assert np.array_equal(both.load(SampleKey(0, index)).label, expected)
+    train, val = (TianChiDataSet(**args, split=split) for split in ("train", "val"))
+    assert len(val) == 1 and not {s.image_id for s in train.files} & {s.image_id for s in val.files}
+    (tmp_path / "train_mask.csv").write_text("KWP8J3TRS1.jpg\t5 x\n")
+    with pytest.raises(DataError, match="KWP8J3TRS1.jpg"):
+        TianChiDataSet(**args, split="trainval", val=True).load(SampleKey(0, 0))
+
+
+def test_clothes_leaves_out_photos_without_labels(tmp_path):
+    """D35."""
+    args = clothes(tmp_path)
+    both = ClothesDataSet(**args, split="trainval")
+    assert len(both) == 6 and len(both.classes) == 59 and both.classes[41] == "skin"
+    both.files[0].mask.write_bytes(b"not a mat file")
+    with pytest.raises(DataError, match="0000.mat"):
+        both.load(SampleKey(0, 0))
+
+
+def test_sbd_reads_the_struct_of_its_mat_files(tmp_path):
+    item = SBDDataSet(**sbd(tmp_path), split="train", val=True).load(SampleKey(0, 0))
+    assert set(np.unique(item.label)) == {0, 7, 20}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 SIZES = [(48, 64), (64, 48), (40, 40), (33, 65)]  # height, width
 
@@ -97,6 +98,92 @@ def cityscapes(root: Path) -> dict[str, Any]:
     return {"data_dir": str(root)}
 
 
+def ade20k(root: Path) -> dict[str, Any]:
+    for split in ("training", "validation"):
+        for number in range(4):
+            name = f"ADE_{split[:5]}_0000000{number}"
+            save(root / "images" / split / f"{name}.jpg", picture((32, 40), number))
+            mask = blocks((32, 40), [0, 1, 2, 75, 150], number)
+            save(root / "annotations" / split / f"{name}.png", mask)
+    return {"data_dir": str(root)}
+
+
+def coco(root: Path) -> dict[str, Any]:
+    for split in ("train2017", "val2017"):
+        for number in range(4):
+            save(root / "images" / split / f"00000000{number}.jpg", picture((32, 40), number))
+            mask = blocks((32, 40), [0, 10, 12, 181, 255], number)
+            save(root / "annotations" / split / f"00000000{number}.png", mask)
+    return {"data_dir": str(root)}
+
+
+def clothes(root: Path) -> dict[str, Any]:
+    (root / "annotations" / "pixel-level").mkdir(parents=True)
+    for number, size in enumerate(SIZES * 2):
+        name = f"{number:04d}"
+        save(root / "photos" / f"{name}.jpg", picture(size, number))
+        if number < 6:  # the others have no labels of pixels
+            mask = blocks(size, [0, 1, 41, 58], number)
+            savemat(root / "annotations" / "pixel-level" / f"{name}.mat", {"groundtruth": mask})
+    return {"data_dir": str(root)}
+
+
+def sbd(root: Path) -> dict[str, Any]:
+    (root / "cls").mkdir()
+    names = [f"2008_00000{number}" for number in range(4)]
+    for number, name in enumerate(names):
+        save(root / "img" / f"{name}.jpg", picture(SIZES[number], number))
+        label = {"Segmentation": blocks(SIZES[number], [0, 7, 20], number), "Boundaries": np.zeros((20, 1))}
+        savemat(root / "cls" / f"{name}.mat", {"GTcls": label})
+    for split in ("train", "val", "train_noval"):
+        (root / f"{split}.txt").write_text("\n".join(names))
+    return {"data_dir": str(root)}
+
+
+def deepscene(root: Path) -> dict[str, Any]:
+    table = [
+        [170, 170, 170],
+        [0, 255, 0],
+        [102, 102, 51],
+        [0, 60, 0],
+        [0, 120, 255],
+        [0, 0, 0],
+        [255, 255, 255],
+    ]
+    colours = np.array(table, np.uint8)
+    for split in ("train", "test"):
+        for number, size in enumerate(SIZES):
+            name = f"b1-0951{number}"
+            save(root / split / "rgb" / f"{name}_Clipped.jpg", picture(size, number))
+            save(
+                root / split / "GT_color" / f"{name}_mask.png", colours[blocks(size, list(range(7)), number)]
+            )
+    return {"data_dir": str(root)}
+
+
+def meter(root: Path) -> dict[str, Any]:
+    for split in ("train", "val", "test"):
+        for number in range(4):
+            save(root / "images" / split / f"{number}.jpg", picture((40, 40), number))
+            save(root / "annotations" / split / f"{number}.png", blocks((40, 40), [0, 1, 2], number))
+    return {"data_dir": str(root)}
+
+
+def tianchi(root: Path) -> dict[str, Any]:
+    lines = []
+    for number in range(5):
+        name = f"KWP8J3TRS{number}.jpg"
+        save(root / "train" / name, picture((32, 32), number))
+        save(root / "test_a" / name, picture((32, 32), number))
+        mask = blocks((32, 32), [0, 1], number).astype(int)
+        flat = np.concatenate([[0], mask.ravel("F"), [0]])  # down the columns
+        starts, stops = np.flatnonzero(np.diff(flat) == 1), np.flatnonzero(np.diff(flat) == -1)
+        runs = " ".join(f"{start + 1} {stop - start}" for start, stop in zip(starts, stops, strict=True))
+        lines.append(f"{name}\t{runs if number else ''}\n")
+    (root / "train_mask.csv").write_text("".join(lines))
+    return {"data_dir": str(root)}
+
+
 def folder(root: Path) -> dict[str, Any]:
     for number, size in enumerate(SIZES):
         save(root / "imgs" / f"cell {number}.v2.jpg", picture(size, number))
@@ -108,6 +195,13 @@ def folder(root: Path) -> dict[str, Any]:
 
 
 BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "ADE20K": ade20k,
+    "COCO": coco,
+    "Clothes": clothes,
+    "DeepScene": deepscene,
+    "Meter": meter,
+    "SBD": sbd,
+    "TianChi": tianchi,
     "VOC": voc,
     "CamVid": camvid,
     "Carvana": carvana,

@@ -1,0 +1,64 @@
+"""TianChi: buildings on aerial photos (Alibaba Cloud and Datawhale, "Ground Object Segmentation", 2021)."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+
+from base.base_dataloader import BaseDataLoader
+from base.base_dataset import BaseDataSet, Sample
+from utils.errors import DataError
+from utils.image_file import image_size
+from utils.pairing import list_images, require_files, require_folder
+from utils.rle import PRESETS, decode
+from utils.sampler import split_groups
+
+_VAL_SHARE = 0.1
+_EMPTY = ("", "nan", "NaN")  # a photo without buildings
+
+
+class TianChiDataSet(BaseDataSet):
+    """``train/NAME.jpg`` with a run-length code in ``train_mask.csv``; ``test_a/`` has no masks: all void.
+
+    The table has no header: name, tab, runs of building pixels down the columns, counted from 1. ``train``
+    and ``val`` are nine tenths and one tenth, seeded; ``trainval`` is both.
+    """
+
+    classes = ("background", "building")
+    palette = ((0, 0, 0), (255, 255, 255))
+    splits = ("train", "val", "trainval", "test")
+
+    def _set_files(self) -> None:
+        root = require_folder(self.root, "set data_dir to the folder that holds train_mask.csv")
+        if self.split == "test":
+            self.files = [Sample(path.stem, path, None) for path in list_images(root / "test_a")]
+            return
+        table = root / "train_mask.csv"
+        if not table.is_file():
+            raise DataError(f"{table}: no such file; it holds the masks of train/")
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file, delimiter="\t") if row]
+        self.codes = {row[0]: row[1].strip() if len(row) > 1 else "" for row in rows}
+        if len(self.codes) != len(rows):
+            raise DataError(f"{table}: a name occurs twice")
+        # the table stands for the mask of each photo
+        samples = [Sample(name.rpartition(".")[0], root / "train" / name, table) for name in self.codes]
+        require_files((sample.image for sample in samples), "photos of train_mask.csv")
+        if self.split != "trainval":
+            parts = split_groups([sample.image_id for sample in samples], _VAL_SHARE)
+            samples = [samples[index] for index in parts[self.split == "val"]]
+        self.files = samples
+
+    def _read_mask(self, sample: Sample) -> np.ndarray:
+        code = self.codes[sample.image.name]
+        try:
+            return decode("" if code in _EMPTY else code, image_size(sample.image), PRESETS["tianchi"])
+        except (DataError, ValueError) as error:
+            raise DataError(f"{sample.mask}, {sample.image.name}: {error}") from error
+
+
+class TianChi(BaseDataLoader):
+    """Batches of :class:`TianChiDataSet`."""
+
+    dataset_class = TianChiDataSet
