@@ -33,6 +33,7 @@ from utils.augmentation import (
 from utils.batch import LabelledImage
 from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 from utils.errors import DataError
+from utils.external_augmentation import Albumentations
 from utils.image_file import exif_orientation, image_size, is_jpeg
 from utils.image_io import read_image
 from utils.labels import ColourTable, LabelTable
@@ -107,6 +108,7 @@ class BaseDataSet(Dataset, ABC):
         contrast: differences are changed by a factor of up to 1 +- this.
         saturation: the same for saturation; RGB images only.
         hue: hues are turned by up to this many degrees; RGB images only.
+        albumentations: transforms of that library, ``{"type": ..., "args": {...}}`` each, after ours.
         min_valid: share of labelled pixels that a crop should have; ten tries.
         class_crop: probability that a crop is laid around a pixel of a class drawn from those in the image.
         cache: keep decoded images: ``ram``: in memory, for threads; ``disk``: in a memory-mapped file in
@@ -150,6 +152,7 @@ class BaseDataSet(Dataset, ABC):
         contrast: Fraction = 0.0,
         saturation: Fraction = 0.0,
         hue: NonNegativeFloat = 0.0,
+        albumentations: list[dict[str, Any]] | None = None,
         min_valid: Fraction = 0.0,
         class_crop: Fraction = 0.0,
         cache: Literal["ram", "disk"] | None = None,
@@ -187,6 +190,7 @@ class BaseDataSet(Dataset, ABC):
         self.info = self._make_info()
         self.table = self._make_table()
         self._check_options()
+        self.external = Albumentations(albumentations, self.info.fill_colour) if albumentations else None
         self.cache = open_cache(cache, self)
 
     # ---- what a subclass says -------------------------------------------------------------------
@@ -268,7 +272,10 @@ class BaseDataSet(Dataset, ABC):
         if self.augment:
             image = self._recolour(image, rng)
         image = fill_outside(image, geometry, size, self.info.fill_colour)
-        return LabelledImage(image, warp_label(label, geometry), image_id)
+        label = warp_label(label, geometry)
+        if self.augment and self.external is not None:
+            image, label = self.external(image, label, rng)
+        return LabelledImage(image, label, image_id)
 
     def load_checked(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         """Image, class indices and name as they are on disk, of the same size.

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import show_batch
+from utils.contact_sheet import contact_sheet
+from utils.dataset_info import DatasetInfo
+
+
+@pytest.fixture
+def config(tmp_path):
+    spec = {"type": "Shapes", "args": {"split": "train", "batch_size": 4, "num_images": 8, "image_size": 64}}
+    (tmp_path / "c.json").write_text(json.dumps({"train_loader": spec}))
+    return tmp_path / "c.json"
+
+
+def test_a_batch_is_drawn(config, capsys):
+    output = config.parent / "new" / "batch.png"
+    assert show_batch.main(["-c", str(config), "-o", str(output), "--batches", "2"]) == 0
+    assert "8 samples" in capsys.readouterr().out
+    picture = np.asarray(Image.open(output))
+    assert picture.shape[0] > 4 * 256 and picture.shape[1] > 2 * 2 * 256
+
+
+def test_validation_needs_validation_data(config, capsys):
+    assert show_batch.main(["-c", str(config), "--val"]) == 2
+    assert "val_split" in capsys.readouterr().err
+    output = str(config.parent / "b.png")
+    changed = ["--set", "train_loader.args.val_split=0.5", "--val", "-o", output]
+    assert show_batch.main(["-c", str(config), *changed]) == 0
+
+
+def test_mistakes_are_one_line(config, capsys):
+    assert show_batch.main(["-c", str(config), "--set", "train_loader.args.split=tran"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_labels_lie_over_their_image_and_void_stays_clear():
+    info = DatasetInfo(("a", "b"), ((0, 0, 0), (255, 0, 0)))
+    image = np.full((64, 64, 3), 100, np.uint8)
+    label = np.full((64, 64), 255, np.uint8)
+    label[:32] = 1
+    sheet = contact_sheet([image], [label], ["x"], info, columns=1, height=64)
+    assert sheet[10, 10].tolist() == [100, 100, 100]
+    assert sheet[10, 64 + 10].tolist() == [193, 40, 40]
+    assert sheet[60, 64 + 10].tolist() == [100, 100, 100]
