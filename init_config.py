@@ -108,7 +108,7 @@ def make_config(
 
 def propose_labels(found: Findings, names: list[str] | None) -> dict[str, Any]:
     """What the values of the masks mean: ``classes`` with ``values`` and ``void``, or with ``colors``."""
-    values: list[Any] = sorted(found.counts)  # type: ignore[type-var]
+    values: list[Any] = sorted(found.counts)
     void: list[int] = []
     if not found.colour_masks:
         if len(values) > 2 and values[-1] == 255:  # alone beside 0 it is the foreground
@@ -132,7 +132,8 @@ def propose_labels(found: Findings, names: list[str] | None) -> dict[str, Any]:
 def shares(found: Findings, labels: dict[str, Any]) -> list[float]:
     """Share of each class among the labelled pixels."""
     values = [tuple(colour) for colour in labels.get("colors", ())] or labels.get("values")
-    counts = [found.counts[value] for value in values or range(len(labels["classes"]))]
+    known: dict[Any, int] = dict(found.counts)
+    counts = [known.get(value, 0) for value in values or range(len(labels["classes"]))]
     return [count / max(sum(counts), 1) for count in counts]
 
 

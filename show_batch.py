@@ -47,9 +47,10 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{section}: missing; it says which data to show")
         loader = build(dataloaders, BaseDataLoader, config[section], section, seed=config.get("seed", 0))
     if args.val and section == "train_loader":
-        loader = loader.get_val_loader()
-        if loader is None:
+        rest = loader.get_val_loader()
+        if rest is None:
             raise ConfigError(f"{args.config}: has neither val_loader nor val_split")
+        loader = rest
     loader.set_epoch(args.epoch)
     batches = list(islice(iter(loader), args.batches))
     images = [image.numpy() for batch in batches for image in batch.images]

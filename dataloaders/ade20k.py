@@ -44,7 +44,7 @@ class ADE20KDataSet(BaseDataSet):
     """
 
     classes = tuple(_CLASSES.split(", "))
-    palette = tuple(tuple(bytes.fromhex(colour)) for colour in _COLOURS.split())  # type: ignore[assignment]
+    palette = tuple((c[0], c[1], c[2]) for c in map(bytes.fromhex, _COLOURS.split()))
     label_ids = tuple(range(1, 151))
     void_values = (0,)
     splits = ("training", "validation", "train", "val")

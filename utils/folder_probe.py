@@ -230,7 +230,7 @@ def _count_values(found: Findings) -> None:
             if isinstance(result, DataError):
                 found.unreadable.append(str(result))
             else:
-                found.counts.update(dict(zip(*result, strict=True)))  # type: ignore[arg-type]
+                found.counts.update(dict(zip(*result, strict=True)))
 
 
 def _try_values(path: Path) -> Any:
