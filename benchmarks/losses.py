@@ -104,9 +104,8 @@ def main() -> None:
             "float32 sort": losses.LovaszSoftmax(exact=True),
         }.items():
             found = gradient(loss, small, label)
-            print(
-                f"Lovász gradient, {title}: {((found - exact).norm() / exact.norm()):.1e} from the float64 definition"
-            )
+            distance = (found - exact).norm() / exact.norm()
+            print(f"Lovász gradient, {title}: {distance:.1e} from the float64 definition")
 
 
 if __name__ == "__main__":

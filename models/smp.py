@@ -58,7 +58,7 @@ class SMP(BaseModel):
     @property
     def backbone(self) -> nn.Module:  # type: ignore[override]
         """The encoder."""
-        return self.network.encoder
+        return self.network.get_submodule("encoder")
 
     def _forward(self, images: Tensor) -> Tensor:
         return self.network(images)
@@ -75,10 +75,10 @@ def _import_package() -> Any:
 
 
 def _architecture(package: Any, name: str) -> type[nn.Module]:
-    known = {
+    known: dict[str, type[nn.Module]] = {
         n: c
         for n, c in vars(package).items()
-        if inspect.isclass(c) and issubclass(c, package.base.SegmentationModel)
+        if inspect.isclass(c) and issubclass(c, nn.Module) and issubclass(c, package.base.SegmentationModel)
     }
     if name not in known:
         raise ValueError(_unknown("architecture", name, list(known)))
