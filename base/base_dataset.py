@@ -8,6 +8,7 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -16,20 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from utils.array_cache import open_cache
-from utils.augmentation import (
-    Geometry,
-    Ranges,
-    Size,
-    blur_image,
-    draw_geometry,
-    fill_outside,
-    jitter_colour,
-    long_side_ratio,
-    resized,
-    warp_image,
-    warp_label,
-    whole_image,
-)
+from utils.augmentation import Ranges, Size
 from utils.batch import LabelledImage
 from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 from utils.errors import DataError
@@ -40,11 +28,10 @@ from utils.labels import ColourTable, LabelTable
 from utils.mask_io import read_colour_mask, read_mask
 from utils.palette import voc_palette
 from utils.signature import merged_parameters
+from utils.transform import Transform, as_range, as_size
 from utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 logger = logging.getLogger(__name__)
-
-_CROP_TRIES = 10  # draws of a crop before one with too little in it is taken all the same
 
 
 class Sample(NamedTuple):
@@ -166,23 +153,26 @@ class BaseDataSet(Dataset, ABC):
             raise ValueError("augment and val exclude each other: validation data is never augmented")
         self.root = Path(data_dir)
         self.split = split
-        self.base_size = base_size
-        self.crop_size: Size | None = _pair(crop_size)
-        self.augment = not val if augment is None else augment
-        self.ranges = Ranges(
-            scale=_range(crop_size is not None if scale is None else scale, (0.5, 2.0), (1.0, 1.0)),
-            rotate=_range(rotate, (-10.0, 10.0), (0.0, 0.0)),
+        ranges = Ranges(
+            scale=as_range(crop_size is not None if scale is None else scale, (0.5, 2.0), (1.0, 1.0)),
+            rotate=as_range(rotate, (-10.0, 10.0), (0.0, 0.0)),
             flip=0.5 if flip is True else float(flip),
             vertical_flip=0.5 if vertical_flip is True else float(vertical_flip),
-            blur=_range(blur, (0.0, 1.5), (0.0, 0.0)),
+            blur=as_range(blur, (0.0, 1.5), (0.0, 0.0)),
             brightness=brightness,
             contrast=contrast,
             saturation=saturation,
             hue=hue,
         )
-        self.min_valid = min_valid
-        self.class_crop = class_crop
-        self.val = val
+        self.transform = Transform(
+            ranges=ranges,
+            base_size=base_size,
+            crop_size=as_size(crop_size),
+            augment=not val if augment is None else augment,
+            val=val,
+            min_valid=min_valid,
+            class_crop=class_crop,
+        )
         self.return_id = return_id
         self.seed = seed
         self.files: list[Sample] = []
@@ -190,7 +180,9 @@ class BaseDataSet(Dataset, ABC):
         self.info = self._make_info()
         self.table = self._make_table()
         self._check_options()
-        self.external = Albumentations(albumentations, self.info.fill_colour) if albumentations else None
+        if albumentations:
+            external = Albumentations(albumentations, self.info.fill_colour)
+            self.transform = replace(self.transform, external=external)
         self.cache = open_cache(cache, self)
 
     # ---- what a subclass says -------------------------------------------------------------------
@@ -256,25 +248,18 @@ class BaseDataSet(Dataset, ABC):
         rng = np.random.default_rng([self.seed, key.epoch, key.index])
         if self.cache is not None:
             image, label, image_id = self.cache[key.index]
-            geometry = self._plan(label, rng)
+            geometry = self.transform.plan(label, rng)
         elif self._can_reduce(key.index):
             sample = self.files[key.index]
             label = self._load_label(sample, None)
-            geometry = self._plan(label, rng)
+            geometry = self.transform.plan(label, rng)
             image = self._read_image(sample, geometry.reduction)
             self._check_pair(image, label, sample, geometry.reduction)
             image_id = sample.image_id
         else:
             image, label, image_id = self.load_checked(key.index)
-            geometry = self._plan(label, rng)
-        size = (label.shape[0], label.shape[1])
-        image = warp_image(image, geometry, size)
-        if self.augment:
-            image = self._recolour(image, rng)
-        image = fill_outside(image, geometry, size, self.info.fill_colour)
-        label = warp_label(label, geometry)
-        if self.augment and self.external is not None:
-            image, label = self.external(image, label, rng)
+            geometry = self.transform.plan(label, rng)
+        image, label = self.transform.apply(image, label, geometry, self.info.fill_colour, rng)
         return LabelledImage(image, label, image_id)
 
     def load_checked(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -293,8 +278,7 @@ class BaseDataSet(Dataset, ABC):
         part.files = [self.files[index] for index in indices] if self.files else []
         part.cache = None if self.cache is None else self.cache.part(indices)
         if val:
-            part.val, part.augment = True, False
-            part.base_size = part.crop_size = None
+            part.transform = self.transform.for_validation()
         return part
 
     def label(self, index: int) -> np.ndarray:
@@ -312,6 +296,16 @@ class BaseDataSet(Dataset, ABC):
                     status = path.stat()
                     digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
         return digest.hexdigest()
+
+    @property
+    def val(self) -> bool:
+        """Whether this is validation data."""
+        return self.transform.val
+
+    @property
+    def crop_size(self) -> Size | None:
+        """(height, width) of all samples; ``None`` where they have sizes of their own."""
+        return self.transform.crop_size
 
     def groups(self) -> list[str]:
         """The group of every sample; a sample without one is a group of its own."""
@@ -332,21 +326,15 @@ class BaseDataSet(Dataset, ABC):
     def _check_options(self) -> None:
         if not len(self):
             raise DataError(f"{self.root}: the split '{self.split}' has no images")
-        if self.val and self.crop_size and self.base_size:
+        if self.val and self.crop_size and self.transform.base_size:
             logger.warning("%s: base_size has no effect beside val and crop_size", type(self).__name__)
 
     def _can_reduce(self, index: int) -> bool:
         """Whether the label can be read first, so that a JPEG need only be decoded as large as needed."""
-        if type(self)._load_data is not BaseDataSet._load_data or self._whole:
+        if type(self)._load_data is not BaseDataSet._load_data or self.transform.keeps_whole:
             return False
         sample = self.files[index]
         return sample.mask is not None and is_jpeg(sample.image)
-
-    @property
-    def _whole(self) -> bool:
-        """Whether images leave as they are on disk."""
-        still = not self.augment and self.base_size is None
-        return still and self.crop_size is None
 
     def _load_label(self, sample: Sample, size: Size | None) -> np.ndarray:
         """Class indices of a sample; all void where a split has no labels."""
@@ -362,61 +350,6 @@ class BaseDataSet(Dataset, ABC):
         if image.shape[:2] == (-(-height // reduce), -(-width // reduce)):
             return
         raise DataError(_describe_mismatch(image.shape[:2], label.shape[:2], sample, reduce))
-
-    def _plan(self, label: np.ndarray, rng: np.random.Generator) -> Geometry:
-        size = (label.shape[0], label.shape[1])
-        if self.augment:
-            return self._draw(label, size, rng)
-        if self.val and self.crop_size:
-            ratio = max(c / s for c, s in zip(self.crop_size, size, strict=True))
-            return resized(size, ratio, self.crop_size)
-        if self._whole:
-            return whole_image(size)
-        return resized(size, long_side_ratio(size, self.base_size), self.crop_size)
-
-    def _draw(self, label: np.ndarray, size: Size, rng: np.random.Generator) -> Geometry:
-        centre = None
-        if self.class_crop and rng.random() < self.class_crop:
-            centre = _point_of_a_class(label, rng)
-        for _ in range(_CROP_TRIES):
-            geometry = draw_geometry(size, self.ranges, rng, self.base_size, self.crop_size, centre)
-            if not self.min_valid:
-                break
-            if (warp_label(label, geometry) != IGNORE_INDEX).mean() >= self.min_valid:
-                break
-        return geometry
-
-    def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if self.ranges.has_colour:
-            image = jitter_colour(image, self.ranges, rng)
-        if self.ranges.blur[1] > 0:
-            image = blur_image(image, rng.uniform(*self.ranges.blur))
-        return image
-
-
-def _pair(size: int | Sequence[int] | None) -> Size | None:
-    if size is None:
-        return None
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-
-
-def _range(value: Any, default: tuple[float, float], off: tuple[float, float]) -> tuple[float, float]:
-    """true is the default, false draws nothing, a number is +-number, a pair is itself."""
-    if isinstance(value, bool):
-        return default if value else off
-    if isinstance(value, (int, float)):
-        return -float(value), float(value)
-    return float(value[0]), float(value[1])
-
-
-def _point_of_a_class(label: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
-    """(x, y) in 0..1 of a random pixel of a class drawn evenly from those in the image."""
-    present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256)[:IGNORE_INDEX])
-    if not len(present):
-        return None
-    places = np.flatnonzero(label.reshape(-1) == rng.choice(present))
-    row, column = divmod(int(rng.choice(places)), label.shape[1])
-    return (column + 0.5) / label.shape[1], (row + 0.5) / label.shape[0]
 
 
 def _describe_mismatch(image: Size, label: Size, sample: Sample | None, reduce: int) -> str:
