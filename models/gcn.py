@@ -49,7 +49,13 @@ class GCN(BaseModel):
         )
         self.refine = nn.ModuleList(_Refine(num_classes) for _ in range(5))
         self.classifier = nn.Conv2d(num_classes, num_classes, 1)
-        initialise(self.levels, self.refine, self.classifier)
+        initialise(self.refine, self.classifier)
+        for layer in self.levels.modules():
+            if isinstance(layer, nn.Conv2d):  # linear, and no norm after it
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+        for block in self.modules():
+            if isinstance(block, _Refine):  # near identity: nine in a row would multiply the scores
+                nn.init.normal_(block.second.weight, std=0.01)
 
     def _forward(self, images: Tensor) -> Tensor:
         stem, *features = self.backbone(images)
