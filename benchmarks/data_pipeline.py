@@ -64,9 +64,10 @@ def draw_set(kind: Set, folder: Path) -> None:
         for octave in range(1, 8):
             cells = rng.normal(0, 40 / octave, (2**octave, 2**octave, 3)).astype(np.float32)
             image += cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
-        image += rng.normal(0, 1.2, image.shape)
+        image += rng.normal(0, 2 if kind.suffix == ".jpg" else 1.2, image.shape)
         picture = np.clip(image + 128, 0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / "images" / f"{number:03d}{kind.suffix}"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 90] if kind.suffix == ".jpg" else []
+        cv2.imwrite(str(folder / "images" / f"{number:03d}{kind.suffix}"), picture, quality)
         cells = rng.integers(0, 19, (height // 64 + 1, width // 64 + 1)).astype(np.uint8)
         mask = np.kron(cells, np.ones((64, 64), np.uint8))[:height, :width]
         cv2.imwrite(str(folder / "masks" / f"{number:03d}.png"), mask)

@@ -23,6 +23,7 @@ from utils.image_file import (
     refuse_large,
 )
 from utils.image_io import decode_grey_png, read_image
+
 _NO_JPEG = "a JPEG mask has had its values changed by the compression; store masks as PNG"
 
 

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from base import BaseDataSet
+from base.base_dataset import Sample, SampleKey
+from dataloaders.camvid import CamVidDataSet
+from dataloaders.shapes import ShapesDataSet
+from dataloaders.voc import VOCDataSet
+from tests.dataloaders.trees import blocks, camvid, picture, save, voc
+from utils.errors import DataError
+
+
+class Pairs(BaseDataSet):
+    classes = ("a", "b", "c")
+    splits = ("train",)
+
+    def _set_files(self):
+        self.files = [
+            Sample(p.stem, p, p.parent / f"{p.stem}_m.png") for p in sorted(self.root.glob("*.jpg"))
+        ]
+
+
+def pair(folder, image_size=(40, 60), mask_size=None, exif=None, name="x"):
+    image = Image.fromarray(picture(image_size, 0))
+    image.save(folder / f"{name}.jpg", quality=95, **({"exif": exif} if exif else {}))
+    save(folder / f"{name}_m.png", blocks(mask_size or image_size, [0, 1, 2], 0))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"val": True}, {"crop_size": 20}, {"crop_size": 20, "base_size": 30}]
+)
+def test_a_mask_of_another_size_is_an_error_naming_both(tmp_path, options):
+    """D11: no path crops or stretches a mask that does not fit."""
+    dataset = Pairs(pair(tmp_path, (40, 60), (80, 120)), "train", **options)
+    with pytest.raises(DataError, match=r"x\.jpg is 60x40 pixels, its mask .*x_m\.png 120x80"):
+        dataset.load(SampleKey(0, 0))
+
+
+def test_a_photo_with_exif_rotation_is_named_as_such(tmp_path):
+    """D14."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    dataset = Pairs(pair(tmp_path, (40, 60), (60, 40), exif), "train", crop_size=20)
+    with pytest.raises(DataError, match="EXIF rotation"):
+        dataset.load(SampleKey(0, 0))
+
+
+def test_reduced_decoding_shows_the_same_picture(tmp_path):
+    """A JPEG decoded at a half or a quarter gives the crop of the whole one."""
+    root = pair(tmp_path, (240, 330))
+    dataset = Pairs(root, "train", base_size=80, crop_size=64, scale=(0.5, 1.2), rotate=20)
+    assert dataset._can_reduce(0)
+
+    class Whole(Pairs):
+        def _load_data(self, index):
+            return super()._load_data(index)
+
+    whole = Whole(root, "train", base_size=80, crop_size=64, scale=(0.5, 1.2), rotate=20)
+    assert not whole._can_reduce(0)
+    for epoch in range(20):
+        small, full = dataset.load(SampleKey(epoch, 0)), whole.load(SampleKey(epoch, 0))
+        assert np.array_equal(small.label, full.label)
+        assert np.abs(small.image.astype(int) - full.image).mean() < 4
+
+
+def test_without_augmentation_nothing_is_drawn(tmp_path):
+    root = pair(tmp_path, (40, 60))
+    whole = Pairs(root, "train", augment=False).load(SampleKey(0, 0))
+    assert whole.label.shape == (40, 60)
+    for options in ({"crop_size": 32}, {"crop_size": 32, "base_size": 48}, {"base_size": 30}):
+        dataset = Pairs(root, "train", augment=False, rotate=True, blur=True, brightness=0.5, **options)
+        first, second = dataset.load(SampleKey(0, 0)), dataset.load(SampleKey(7, 0))
+        assert np.array_equal(first.image, second.image) and np.array_equal(first.label, second.label)
+    assert first.label.shape == (20, 30)
+
+
+def test_the_fill_is_the_mean_and_the_corners_are_void(tmp_path):
+    """D01, D02."""
+    dataset = Pairs(pair(tmp_path, (20, 20)), "train", crop_size=64, rotate=(30.0, 30.0), scale=False)
+    item = dataset.load(SampleKey(0, 0))
+    assert (item.label == 255).sum() >= 64 * 64 - 20 * 20 - 60
+    padding = (item.image == dataset.info.fill_colour).all(axis=2)
+    assert (item.label[padding] == 255).all() and padding.sum() > 3000
+
+
+def test_crops_with_too_little_in_them_are_drawn_again(tmp_path):
+    """D08."""
+    root = pair(tmp_path, (200, 200))
+    mask = np.full((200, 200), 255, np.uint8)
+    mask[:60, :60] = 1
+    save(tmp_path / "x_m.png", mask)
+
+    def share(**options):
+        dataset = Pairs(root, "train", crop_size=50, scale=False, **options)
+        return np.mean([(dataset.load(SampleKey(e, 0)).label != 255).mean() >= 0.2 for e in range(60)])
+
+    assert share(min_valid=0.2) > 2 * share() > 0
+
+
+def test_crops_around_rare_classes(tmp_path):
+    root = pair(tmp_path, (300, 300))
+    mask = np.zeros((300, 300), np.uint8)
+    mask[250:254, 30:34] = 2
+    save(tmp_path / "x_m.png", mask)
+
+    def seen(**options):
+        dataset = Pairs(root, "train", crop_size=40, scale=False, **options)
+        return sum((dataset.load(SampleKey(e, 0)).label == 2).any() for e in range(60))
+
+    assert seen(class_crop=1.0) > 20 > 5 > seen()
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone(tmp_path):
+    root = pair(tmp_path)
+    make = lambda seed: Pairs(root, "train", crop_size=20, seed=seed)  # noqa: E731
+    a, b = make(1), make(1)
+    a.load(SampleKey(0, 0))  # a draw more
+    assert np.array_equal(a.load(SampleKey(5, 0)).image, b.load(SampleKey(5, 0)).image)
+    assert not np.array_equal(a.load(SampleKey(5, 0)).image, make(2).load(SampleKey(5, 0)).image)
+
+
+def test_voc_takes_both_kinds_of_lists_and_every_place_of_the_folder(tmp_path):
+    args = voc(tmp_path)
+    for data_dir in (tmp_path, tmp_path / "VOC2012"):
+        assert len(VOCDataSet(str(data_dir), "train")) == 4
+    bare, paths = (VOCDataSet(**args, split=split) for split in ("train_aug", "trainval_aug"))
+    assert [s[:3] for s in bare.files] == [s[:3] for s in paths.files]
+    assert "SegmentationClassAug" in str(bare.files[0].mask)
+    test = VOCDataSet(**args, split="test")
+    assert (test.load(SampleKey(0, 0)).label == 255).all()
+
+
+def test_voc_names_what_its_lists_name_and_is_not_there(tmp_path):
+    args = voc(tmp_path)
+    (tmp_path / "VOC2012" / "SegmentationClass" / "2007_000001.png").unlink()
+    with pytest.raises(DataError, match=r"1 masks of the list are missing: .*2007_000001\.png"):
+        VOCDataSet(**args, split="train")
+    (tmp_path / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="'val' has no images"):
+        VOCDataSet(**args, split="val")
+
+
+def test_camvid_pairs_by_name(tmp_path):
+    """D19, D20: one mask less is an error, not a shift of all that follow."""
+    args = camvid(tmp_path)
+    (tmp_path / "trainannot" / "0001TP_1.png").unlink()
+    with pytest.raises(DataError, match=r"1 images have no mask: .*0001TP_1\.jpg"):
+        CamVidDataSet(**args, split="train")
+    dataset = CamVidDataSet(**args, split="val")
+    assert dataset._load_data(0)[1].max() == 255  # 11 is void
+    save(tmp_path / "val" / "0001TP_0.png", picture((48, 64), 9))
+    with pytest.raises(DataError, match="same name"):
+        CamVidDataSet(**args, split="val")
+
+
+def test_shapes_are_the_same_every_time_and_differ_between_splits():
+    train, again, val = (ShapesDataSet(s, num_images=8) for s in ("train", "train", "val"))
+    hashes = set()
+    for index in range(8):
+        image, label, _ = train._load_data(index)
+        other = again._load_data(index)
+        assert np.array_equal(image, other[0]) and np.array_equal(label, other[1])
+        hashes |= {image.tobytes(), val._load_data(index)[0].tobytes()}
+        assert (label == 255).any() and set(np.unique(label)) <= {*range(7), 255}
+    assert len(hashes) == 16
+    seen = {int(v) for i in range(40) for v in np.unique(ShapesDataSet("train")._load_data(i)[1])}
+    assert seen == {*range(7), 255}
