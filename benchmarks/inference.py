@@ -1,0 +1,226 @@
+"""Times inference modes on a 2048x1024 image against MONAI's windows and a zoom-and-float64 multi-scale.
+
+    python benchmarks/inference.py [--classes 21 150] [--networks cheap UNet PSPNet] [--rounds 3]
+
+Every case runs in a process of its own. Printed: seconds (median, lowest, highest), seconds spent outside the
+network, seconds of CPU time (which other programs on the machine change less), and what the process's peak
+memory grew by. ``bare`` is the network alone over
+the same windows, its results thrown away: the limit. ``cheap`` is a network of one layer at an eighth of
+the resolution, so that what surrounds the network shows; all ways of a line call the same one.
+MONAI and scipy are needed for the two comparisons only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+HEIGHT, WIDTH, WINDOW, BATCH = 1024, 2048, 512, 4
+SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+WAYS = ("whole", "bare", "sliding", "monai", "multiscale", "zoom")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--classes", type=int, nargs="+", default=[21, 150])
+    parser.add_argument("--networks", nargs="+", default=["cheap"], choices=("cheap", "UNet", "PSPNet"))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        measure(args.case[0], int(args.case[1]), args.case[2])
+        return
+    print(f"{WIDTH}x{HEIGHT} pixels, windows of {WINDOW}, {args.rounds} rounds")
+    for network in args.networks:
+        for classes in args.classes:
+            for way in args.ways:
+                runs = [run_case(network, classes, way) for _ in range(args.rounds)]
+                seconds = [run[0] for run in runs]
+                print(
+                    f"{network:7} {classes:4} classes  {way:10} {statistics.median(seconds):7.2f} s "
+                    f"({min(seconds):.2f}-{max(seconds):.2f}), outside the network "
+                    f"{statistics.median(run[1] for run in runs):6.2f} s, "
+                    f"CPU {statistics.median(run[2] for run in runs):6.2f} s, "
+                    f"+{max(run[3] for run in runs):.2f} GB",
+                    flush=True,
+                )
+
+
+def run_case(network: str, classes: int, way: str) -> tuple[float, ...]:
+    """One process: seconds, those outside the network, CPU seconds, GB added to its peak memory."""
+    command = [sys.executable, __file__, "--case", network, str(classes), way]
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return tuple(map(float, words[-4:]))
+
+
+def measure(network: str, classes: int, way: str) -> None:
+    """Predict twice; print the figures of the second time."""
+    import numpy as np
+    import torch
+
+    from utils.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    torch.manual_seed(0)
+    inner = make_network(network, classes).eval().to(memory_format=torch.channels_last)
+    net = Timed(inner)
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    predict = make_way(way, net, classes)
+    small = np.ascontiguousarray(image[:128, :256])
+    predict(small)  # loads what is loaded once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    net.seconds = 0.0
+    start, started = time.perf_counter(), time.process_time()
+    predict(image)
+    seconds, busy = time.perf_counter() - start, time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(seconds, seconds - net.seconds, busy, (peak - before) / 2**20)
+
+
+class Timed:
+    """Calls a network and adds up how long that takes."""
+
+    def __init__(self, net) -> None:
+        self.net = net
+        self.seconds = 0.0
+
+    def __call__(self, images):
+        start = time.perf_counter()
+        output = self.net(images)
+        self.seconds += time.perf_counter() - start
+        return output
+
+    def logits(self, images):
+        return self(images).logits
+
+
+def make_network(name: str, classes: int):
+    """A network by name, untrained."""
+    import torch.nn.functional as F
+    from torch import nn
+
+    import models
+    from base import SegmentationOutput
+
+    class Cheap(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Conv2d(3, classes, 1)
+
+        def forward(self, images):
+            coarse = self.head(F.avg_pool2d(images, 8, ceil_mode=True))
+            return SegmentationOutput(
+                F.interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
+            )
+
+    if name == "cheap":
+        return Cheap()
+    if name == "UNet":
+        return models.UNet(classes, base_channels=32)
+    return models.PSPNet(classes, backbone="resnet50", pretrained=False)
+
+
+def make_way(way: str, net: Timed, classes: int):
+    """A function from an image to its class map."""
+    if way in ("monai", "zoom", "bare"):
+        return {"monai": monai_way, "zoom": zoom_way, "bare": bare_way}[way](net, classes)
+    from torch import nn
+
+    from utils.dataset_info import DatasetInfo
+    from utils.palette import voc_palette
+    from utils.predict import Predictor
+    from utils.predict_options import PredictOptions
+
+    class Wrapped(nn.Module):
+        def forward(self, images):
+            return net(images)
+
+    info = DatasetInfo(tuple(map(str, range(classes))), tuple(voc_palette(classes)))
+    tta = ("identity", "hflip") if way == "multiscale" else ("identity",)
+    options = PredictOptions(
+        mode=way, scales=SCALES, tta=tta, window=(WINDOW, WINDOW), window_batch=BATCH, overlap=1 / 3
+    )
+    return Predictor(Wrapped(), info, options=options).predict
+
+
+def normalised(image):
+    import torch
+
+    from utils.dataset_info import IMAGENET_MEAN, IMAGENET_STD
+
+    mean, std = (torch.tensor(v).mul(255).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (torch.from_numpy(image).permute(2, 0, 1)[None].float() - mean) / std
+
+
+def bare_way(net: Timed, classes: int):
+    """The network over the windows of ``sliding``, and nothing else."""
+    import torch
+
+    from utils.tiling import plan_axis
+
+    @torch.inference_mode()
+    def predict(image):
+        images = normalised(image)
+        stride = round(WINDOW * 2 / 3)
+        rows, columns = (plan_axis(length, 1.0, WINDOW, stride) for length in image.shape[:2])
+        for row in rows:
+            for at in range(0, len(columns), BATCH):
+                part = [
+                    images[0, :, row.start : row.start + row.size, c.start : c.start + c.size]
+                    for c in columns[at : at + BATCH]
+                ]
+                net(torch.stack(part).contiguous(memory_format=torch.channels_last))
+
+    return predict
+
+
+def monai_way(net: Timed, classes: int):
+    """MONAI's sliding_window_inference with Gaussian weights; softmax per window, as ours."""
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    @torch.inference_mode()
+    def predict(image):
+        scores = sliding_window_inference(
+            normalised(image), (WINDOW, WINDOW), BATCH, lambda x: net.logits(x).softmax(1), 1 / 3, "gaussian"
+        )
+        return scores.argmax(1)[0].to(torch.uint8)
+
+    return predict
+
+
+def zoom_way(net: Timed, classes: int):
+    """Whole images at every scale and mirrored, resized by scipy's zoom, added up in float64."""
+    import numpy as np
+    import torch
+    from scipy import ndimage
+
+    @torch.inference_mode()
+    def predict(image):
+        images = normalised(image).numpy()
+        height, width = image.shape[:2]
+        total = np.zeros((classes, height, width))
+        for scale in SCALES:
+            scaled = torch.from_numpy(ndimage.zoom(images, (1, 1, scale, scale), order=1, prefilter=False))
+            logits = torch.nn.functional.interpolate(
+                net.logits(scaled), (height, width), mode="bilinear", align_corners=True
+            )
+            mirrored = torch.nn.functional.interpolate(
+                net.logits(scaled.flip(-1)), (height, width), mode="bilinear", align_corners=True
+            )
+            total += ((logits + mirrored.flip(-1)) / 2)[0].numpy()
+        return (total / len(SCALES)).argmax(0).astype(np.uint8)
+
+    return predict
+
+
+if __name__ == "__main__":
+    main()
