@@ -84,14 +84,16 @@ class Trainer(BaseTrainer):
         return self.train_data.wait_seconds / max(time.perf_counter() - self._started, 1e-9)
 
     def _show(self, bar: tqdm, batches: int) -> None:
-        """Move the bar; every ``log_per_iter`` steps also ask the device for the running figures."""
+        """Move the bar; ask the device for figures at an epoch's first step and every ``log_per_iter``."""
         bar.update(batches)
-        if self.stepper.steps % self.options.log_per_iter:
+        due = self.stepper.steps % self.options.log_per_iter == 0
+        if self.step and not due:
             return
         figures = self.losses.compute()
         figures["Mean_IoU"] = self.confusion.compute(self.info.classes).mean_iou
         lrs = self.stepper.schedule.lrs
-        self.log.step({**figures, "data_wait": self._wait_share()}, lrs, self.stepper.steps)
+        if due:
+            self.log.step({**figures, "data_wait": self._wait_share()}, lrs, self.stepper.steps)
         bar.set_postfix_str(
             f"loss {figures['loss']:.4f}, mIoU {figures['Mean_IoU']:.3f}, lr {lrs[0]:.2e}, "
             f"data wait {self._wait_share():.0%}"
