@@ -67,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None, description: str | None = None) 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """What inference.py, vote.py and evaluate.py have in common: models and how they predict."""
     parser.add_argument(
-        "-m", "--model", nargs="+", required=True, help="checkpoint; several make an ensemble"
+        "-m", "--model", nargs="+", required=True, help="checkpoint, or the folder of a run; several make an ensemble"
     )
     parser.add_argument(
         "--rule", choices=("mean", "majority"), default="mean", help="how an ensemble decides"
@@ -147,6 +147,7 @@ def _load_member(
     from utils.checkpoint import load_checkpoint
     from utils.predict import Predictor
 
+    path = str(find_checkpoint(Path(path)))
     checkpoint = load_checkpoint(path)
     if config is not None:
         _compare(config, checkpoint, path)
@@ -154,6 +155,20 @@ def _load_member(
         model, info = model_from_checkpoint(checkpoint)
     options = predict_options(args, checkpoint.get("crop_size"))
     return Predictor(model, info, device, precision, options)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A file as it is; in a run's folder, or in a folder of runs, the newest ``best_model.pth``.
+
+    Raises:
+        CheckpointError: the folder holds none.
+    """
+    if not path.is_dir():
+        return path
+    found = [*path.glob("best_model.pth"), *path.glob("*/best_model.pth")]
+    if not found:
+        raise CheckpointError(f"--model {path}: there is no best_model.pth in this folder")
+    return max(found, key=lambda file: file.stat().st_mtime_ns)
 
 
 @contextmanager

@@ -61,7 +61,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read the config, build every part once, hand them to the trainer."""
-    config, notes = None, []
+    config: dict[str, Any] | None = None
+    notes: list[str] = []
     if args.config or args.resume in (None, "auto"):
         config, notes = translate(load_config(args.config or "config.json"))
         config = apply_overrides(config, args.set)

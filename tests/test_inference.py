@@ -60,6 +60,21 @@ def test_help_answers_at_once():
     assert min(times) < 0.3
 
 
+def test_a_folder_of_runs_means_the_best_model_of_the_newest(tmp_path):
+    from utils.errors import CheckpointError
+
+    with pytest.raises(CheckpointError, match="there is no best_model.pth"):
+        inference.find_checkpoint(tmp_path)
+    older, newer = tmp_path / "b" / "best_model.pth", tmp_path / "a" / "best_model.pth"
+    for file in (older, newer):
+        file.parent.mkdir()
+        file.write_bytes(b"")
+        time.sleep(0.01)
+    assert inference.find_checkpoint(tmp_path) == newer
+    assert inference.find_checkpoint(tmp_path / "b") == older
+    assert inference.find_checkpoint(older) == older
+
+
 @pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
 def test_a_folder_becomes_palette_masks(model, tmp_path, mode):
     photo(tmp_path / "in" / "a.jpg", (40, 30))
