@@ -67,8 +67,9 @@ def parse_arguments(argv: Sequence[str] | None, description: str | None = None) 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """What inference.py, vote.py and evaluate.py have in common: models and how they predict."""
     parser.add_argument(
-        "-m", "--model", nargs="+", required=True, help="checkpoint, or the folder of a run; several make an ensemble"
-    )
+        "-m", "--model", nargs="+", required=True,
+        help="checkpoint, or the folder of a run; several make an ensemble",
+    )  # fmt: skip
     parser.add_argument(
         "--rule", choices=("mean", "majority"), default="mean", help="how an ensemble decides"
     )
