@@ -20,6 +20,7 @@ from utils.checkpoint import link_or_copy, save_checkpoint
 from utils.errors import CheckpointError, ConfigError, Interrupted
 from utils.losses import BaseLoss
 from utils.lr_scheduler import Schedule
+from utils.machine import any_image_size
 from utils.metrics import ConfusionMatrix, LossMeter
 from utils.monitor import Monitor, figure_names
 from utils.precision import Precision
@@ -196,9 +197,10 @@ class BaseTrainer(ABC):
         Raises:
             Interrupted: a signal came; the state at the end of training this epoch was saved.
         """
-        for batch in self.val_data:
-            yield batch
-            self._save_if_stopped()
+        with any_image_size():
+            for batch in self.val_data:
+                yield batch
+                self._save_if_stopped()
 
     def step_done(self, batches: int) -> None:
         """Count the batches of an optimizer step; save where time or a signal asks for it.

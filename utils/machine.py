@@ -6,6 +6,8 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -50,6 +52,17 @@ def prepare_machine(experiment: Experiment, devices: list[torch.device], precisi
         ", deterministic" if experiment.deterministic else "",
         ", freed memory is kept (tune_allocator)" if kept else "",
     )
+
+
+@contextmanager
+def any_image_size() -> Iterator[None]:
+    """Without cuDNN's search for the fastest kernels, which would start anew at every image size."""
+    searching = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = searching
 
 
 def versions() -> dict[str, str]:
