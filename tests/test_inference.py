@@ -48,16 +48,15 @@ def masks(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*.png")}
 
 
-def test_help_answers_at_once():
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "inference.py"), "--help"], capture_output=True, check=True
-        )
-        times.append(time.perf_counter() - start)
+def test_help_answers_without_torch():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import inference\n"
+        "try: inference.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'numpy', 'cv2', 'PIL'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, check=True)
     assert b"--mode" in done.stdout
-    assert min(times) < 0.3
 
 
 def test_a_folder_of_runs_means_the_best_model_of_the_newest(tmp_path):
