@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-CASES = {"UNet": (4, 256, {}), "FCN8s": (2, 320, {"pretrained": False})}  # batch, side, arguments
+CASES = {"UNet": (4, 256, {}), "FCN8s": (2, 256, {"pretrained": False})}  # batch, side, arguments
 NUM_CLASSES = 21
 
 
