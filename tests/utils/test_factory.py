@@ -71,12 +71,12 @@ def test_unknown_types(name, words):
 
 
 def test_dotted_path_to_a_users_own_class(tmp_path, monkeypatch):
-    (tmp_path / "my_models.py").write_text(
+    (tmp_path / "users_layers.py").write_text(
         "import torch\nclass Mine(torch.nn.Identity):\n    def __init__(self, width: int = 3):\n"
         "        super().__init__()\n        self.width = width\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    spec = {"type": "my_models.Mine", "args": {"width": 7}}
+    spec = {"type": "users_layers.Mine", "args": {"width": 7}}
     assert build(torch.nn, torch.nn.Module, spec, "arch").width == 7
 
 
