@@ -160,7 +160,16 @@ def _pad_to_multiple(images: Tensor, stride: int) -> Tensor:
     """Pad right and bottom with 0, which is the data set's mean colour."""
     height, width = images.shape[-2:]
     bottom, right = -height % stride, -width % stride
-    return F.pad(images, (0, right, 0, bottom)) if bottom or right else images
+    # an exported program must pad images of other sizes even if the one it was made from needs none
+    if is_exporting() or bottom or right:
+        return F.pad(images, (0, right, 0, bottom))
+    return images
+
+
+def is_exporting() -> bool:
+    """Whether a program for inputs of other sizes is being recorded, so that no size may decide what is done."""
+    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6 has the latter
+    return torch.jit.is_tracing() or exporting()
 
 
 def _fit(logits: Tensor, size: torch.Size) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import ALIGN_CORNERS
+from base.base_model import ALIGN_CORNERS, is_exporting
 
 
 def conv_bn_relu(
@@ -30,7 +30,7 @@ def conv_bn_relu(
 
 def resize_like(features: Tensor, other: Tensor) -> Tensor:
     """``features`` (N, C, h, w) resized to the height and width of ``other`` (bilinear)."""
-    if features.shape[-2:] == other.shape[-2:]:
+    if features is other or (not is_exporting() and features.shape[-2:] == other.shape[-2:]):
         return features
     return F.interpolate(features, size=other.shape[-2:], mode="bilinear", align_corners=ALIGN_CORNERS)
 
