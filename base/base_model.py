@@ -168,7 +168,8 @@ def _pad_to_multiple(images: Tensor, stride: int) -> Tensor:
 
 def is_exporting() -> bool:
     """Whether a program for inputs of other sizes is being recorded, so that no size may decide what is done."""
-    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6 has the latter
+    # torch 2.6 has only the latter
+    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
     return torch.jit.is_tracing() or exporting()
 
 
