@@ -83,6 +83,20 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             ConfigError: in training, batch norm meets one value per channel (a batch of one image).
         """
         height, width = images.shape[-2:]
+        output = self.unfitted(images)
+        size = tuple(side + -side % self.stride for side in (height, width))
+        heads = output.aux if self.training else ()
+        return SegmentationOutput(
+            _fit(output.logits, size)[..., :height, :width],
+            tuple(_fit(aux, size)[..., :height, :width] for aux in heads),
+        )
+
+    def unfitted(self, images: Tensor) -> SegmentationOutput:
+        """Logits at the network's own resolution, for whoever does the resizing.
+
+        They cover the images padded on the right and at the bottom to multiples of :attr:`stride`;
+        :meth:`forward` resizes them bilinearly to that size and crops.
+        """
         padded = _pad_to_multiple(images, self.stride)
         try:
             output = self._forward(padded)
@@ -90,14 +104,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(self._single_value_remedy(len(images))) from error
-        if isinstance(output, Tensor):
-            output = SegmentationOutput(output)
-        size = padded.shape[-2:]
-        heads = output.aux if self.training else ()
-        return SegmentationOutput(
-            _fit(output.logits, size)[..., :height, :width],
-            tuple(_fit(aux, size)[..., :height, :width] for aux in heads),
-        )
+        return SegmentationOutput(output) if isinstance(output, Tensor) else output
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Trainable parameters of the pretrained part; empty where there is none."""
@@ -173,7 +180,7 @@ def is_exporting() -> bool:
     return torch.jit.is_tracing() or exporting()
 
 
-def _fit(logits: Tensor, size: torch.Size) -> Tensor:
+def _fit(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     if logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)

@@ -4,8 +4,8 @@
 
 Every case runs in a process of its own. Printed: seconds (median, lowest, highest), seconds spent outside the
 network, seconds of CPU time (which other programs on the machine change less), and what the process's peak
-memory grew by. ``bare`` is the network alone over
-the same windows, its results thrown away: the limit. ``cheap`` is a network of one layer at an eighth of
+memory grew by. ``bare`` and ``bare-multiscale`` are the network alone over the same inputs, its results
+thrown away: the limit. ``-auto`` is the precision that inference.py takes by itself, all else fp32. ``cheap`` is a network of one layer at an eighth of
 the resolution, so that what surrounds the network shows; all ways of a line call the same one.
 MONAI and scipy are needed for the two comparisons only.
 """
@@ -24,14 +24,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 HEIGHT, WIDTH, WINDOW, BATCH = 1024, 2048, 512, 4
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-WAYS = ("whole", "bare", "sliding", "monai", "multiscale", "zoom")
+OURS = ("whole", "sliding", "multiscale", "sliding-auto", "multiscale-auto")
+THEIRS = ("monai", "zoom")  # run as they are found elsewhere: no channels_last, the allocator as it is
+WAYS = ("whole", "bare", "sliding", "monai", "bare-multiscale", "multiscale", "zoom")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[21, 150])
-    parser.add_argument("--networks", nargs="+", default=["cheap"], choices=("cheap", "UNet", "PSPNet"))
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--networks", nargs="+", default=["cheap"], choices=("cheap", "UNet", "PSPNet", "ENet"))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=sorted({*OURS, *WAYS}))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -41,17 +43,24 @@ def main() -> None:
     print(f"{WIDTH}x{HEIGHT} pixels, windows of {WINDOW}, {args.rounds} rounds")
     for network in args.networks:
         for classes in args.classes:
-            for way in args.ways:
-                runs = [run_case(network, classes, way) for _ in range(args.rounds)]
-                seconds = [run[0] for run in runs]
-                print(
-                    f"{network:7} {classes:4} classes  {way:10} {statistics.median(seconds):7.2f} s "
-                    f"({min(seconds):.2f}-{max(seconds):.2f}), outside the network "
-                    f"{statistics.median(run[1] for run in runs):6.2f} s, "
-                    f"CPU {statistics.median(run[2] for run in runs):6.2f} s, "
-                    f"+{max(run[3] for run in runs):.2f} GB",
-                    flush=True,
-                )
+            runs: dict[str, list[tuple[float, ...]]] = {way: [] for way in args.ways}
+            for _ in range(args.rounds):
+                for way in args.ways:
+                    runs[way].append(run_case(network, classes, way))
+            for way, found in runs.items():
+                report(network, classes, way, found)
+
+
+def report(network: str, classes: int, way: str, runs: list[tuple[float, ...]]) -> None:
+    seconds = [run[0] for run in runs]
+    print(
+        f"{network:7} {classes:4} classes  {way:15} {statistics.median(seconds):7.2f} s "
+        f"({min(seconds):.2f}-{max(seconds):.2f}), outside the network "
+        f"{statistics.median(run[1] for run in runs):6.2f} s, "
+        f"CPU {statistics.median(run[2] for run in runs):6.2f} s, "
+        f"+{max(run[3] for run in runs):.2f} GB",
+        flush=True,
+    )
 
 
 def run_case(network: str, classes: int, way: str) -> tuple[float, ...]:
@@ -68,38 +77,43 @@ def measure(network: str, classes: int, way: str) -> None:
 
     from utils.allocator import keep_freed_memory
 
-    keep_freed_memory()
+    if way not in THEIRS:
+        keep_freed_memory()
     torch.manual_seed(0)
-    inner = make_network(network, classes).eval().to(memory_format=torch.channels_last)
-    net = Timed(inner)
+    net = make_network(network, classes).eval()
+    if way not in THEIRS:
+        net = net.to(memory_format=torch.channels_last)
+    timed = Timed()
+    net.forward, net.unfitted, inner = timed.calling(net.forward), timed.calling(net.unfitted), net.unfitted
+    if way not in OURS:
+        net.unfitted = inner  # called by forward, which is timed
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     predict = make_way(way, net, classes)
     small = np.ascontiguousarray(image[:128, :256])
     predict(small)  # loads what is loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    net.seconds = 0.0
+    timed.seconds = 0.0
     start, started = time.perf_counter(), time.process_time()
     predict(image)
     seconds, busy = time.perf_counter() - start, time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(seconds, seconds - net.seconds, busy, (peak - before) / 2**20)
+    print(seconds, seconds - timed.seconds, busy, (peak - before) / 2**20)
 
 
 class Timed:
-    """Calls a network and adds up how long that takes."""
+    """Adds up how long calls take."""
 
-    def __init__(self, net) -> None:
-        self.net = net
+    def __init__(self) -> None:
         self.seconds = 0.0
 
-    def __call__(self, images):
-        start = time.perf_counter()
-        output = self.net(images)
-        self.seconds += time.perf_counter() - start
-        return output
+    def calling(self, function):
+        def timed(*arguments):
+            start = time.perf_counter()
+            result = function(*arguments)
+            self.seconds += time.perf_counter() - start
+            return result
 
-    def logits(self, images):
-        return self(images).logits
+        return timed
 
 
 def make_network(name: str, classes: int):
@@ -108,47 +122,50 @@ def make_network(name: str, classes: int):
     from torch import nn
 
     import models
-    from base import SegmentationOutput
+    from base import BaseModel
 
-    class Cheap(nn.Module):
+    class Cheap(BaseModel):
+        stride = 8
+
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(classes)
             self.head = nn.Conv2d(3, classes, 1)
 
-        def forward(self, images):
-            coarse = self.head(F.avg_pool2d(images, 8, ceil_mode=True))
-            return SegmentationOutput(
-                F.interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
-            )
+        def _forward(self, images):
+            return self.head(F.avg_pool2d(images, 8))
 
     if name == "cheap":
         return Cheap()
     if name == "UNet":
         return models.UNet(classes, base_channels=32)
+    if name == "ENet":
+        return models.ENet(classes)
     return models.PSPNet(classes, backbone="resnet50", pretrained=False)
 
 
-def make_way(way: str, net: Timed, classes: int):
+def make_way(way: str, net, classes: int):
     """A function from an image to its class map."""
-    if way in ("monai", "zoom", "bare"):
-        return {"monai": monai_way, "zoom": zoom_way, "bare": bare_way}[way](net, classes)
-    from torch import nn
+    if way in ("monai", "zoom", "bare", "bare-multiscale"):
+        return {
+            "monai": monai_way, "zoom": zoom_way, "bare": bare_way, "bare-multiscale": bare_multiscale_way
+        }[way](net, classes)  # fmt: skip
+    import torch
 
     from utils.dataset_info import DatasetInfo
     from utils.palette import voc_palette
+    from utils.precision import Precision, resolve_precision
     from utils.predict import Predictor
     from utils.predict_options import PredictOptions
 
-    class Wrapped(nn.Module):
-        def forward(self, images):
-            return net(images)
-
+    mode, _, precision = way.partition("-")
     info = DatasetInfo(tuple(map(str, range(classes))), tuple(voc_palette(classes)))
-    tta = ("identity", "hflip") if way == "multiscale" else ("identity",)
+    tta = ("identity", "hflip") if mode == "multiscale" else ("identity",)
     options = PredictOptions(
-        mode=way, scales=SCALES, tta=tta, window=(WINDOW, WINDOW), window_batch=BATCH, overlap=1 / 3
+        mode=mode, scales=SCALES, tta=tta, window=(WINDOW, WINDOW), window_batch=BATCH, overlap=1 / 3
     )
-    return Predictor(Wrapped(), info, options=options).predict
+    device = torch.device("cpu")
+    chosen = resolve_precision("auto", device) if precision == "auto" else Precision("fp32", "cpu")
+    return Predictor(net, info, device, chosen, options).predict
 
 
 def normalised(image):
@@ -160,7 +177,7 @@ def normalised(image):
     return (torch.from_numpy(image).permute(2, 0, 1)[None].float() - mean) / std
 
 
-def bare_way(net: Timed, classes: int):
+def bare_way(net, classes: int):
     """The network over the windows of ``sliding``, and nothing else."""
     import torch
 
@@ -182,7 +199,23 @@ def bare_way(net: Timed, classes: int):
     return predict
 
 
-def monai_way(net: Timed, classes: int):
+def bare_multiscale_way(net, classes: int):
+    """The network over the scaled and mirrored images of ``multiscale``, and nothing else."""
+    import torch
+
+    @torch.inference_mode()
+    def predict(image):
+        images = normalised(image)
+        for scale in SCALES:
+            scaled = torch.nn.functional.interpolate(images, scale_factor=scale, mode="bilinear")
+            scaled = scaled.contiguous(memory_format=torch.channels_last)
+            net(scaled)
+            net(scaled.flip(-1))
+
+    return predict
+
+
+def monai_way(net, classes: int):
     """MONAI's sliding_window_inference with Gaussian weights; softmax per window, as ours."""
     import torch
     from monai.inferers import sliding_window_inference
@@ -190,14 +223,14 @@ def monai_way(net: Timed, classes: int):
     @torch.inference_mode()
     def predict(image):
         scores = sliding_window_inference(
-            normalised(image), (WINDOW, WINDOW), BATCH, lambda x: net.logits(x).softmax(1), 1 / 3, "gaussian"
+            normalised(image), (WINDOW, WINDOW), BATCH, lambda x: net(x).logits.softmax(1), 1 / 3, "gaussian"
         )
         return scores.argmax(1)[0].to(torch.uint8)
 
     return predict
 
 
-def zoom_way(net: Timed, classes: int):
+def zoom_way(net, classes: int):
     """Whole images at every scale and mirrored, resized by scipy's zoom, added up in float64."""
     import numpy as np
     import torch
@@ -211,10 +244,10 @@ def zoom_way(net: Timed, classes: int):
         for scale in SCALES:
             scaled = torch.from_numpy(ndimage.zoom(images, (1, 1, scale, scale), order=1, prefilter=False))
             logits = torch.nn.functional.interpolate(
-                net.logits(scaled), (height, width), mode="bilinear", align_corners=True
+                net(scaled).logits, (height, width), mode="bilinear", align_corners=True
             )
             mirrored = torch.nn.functional.interpolate(
-                net.logits(scaled.flip(-1)), (height, width), mode="bilinear", align_corners=True
+                net(scaled.flip(-1)).logits, (height, width), mode="bilinear", align_corners=True
             )
             total += ((logits + mirrored.flip(-1)) / 2)[0].numpy()
         return (total / len(SCALES)).argmax(0).astype(np.uint8)

@@ -1,9 +1,9 @@
 """Turns one image into class probabilities, at the image's own resolution, within bounded memory.
 
 Every mode is the same procedure: the image is scaled, cut into windows (one window is the whole image),
-each window goes through the network under each transform of ``tta``, and the softmax probabilities are
-resampled to the image's resolution and added, weighted, to a buffer that holds only the rows that are
-still incomplete. Rows leave it in bands as soon as the last window that touches them is done.
+and each window goes through the network under each transform of ``tta``. The logits are resampled to the
+image's resolution, and their softmax is added up, weighted, band by band: only rows that are still
+incomplete take memory, and they leave as soon as the last window that touches them is done.
 
 Multi-scale and mirrored evaluation: Chen et al., "Encoder-Decoder with Atrous Separable Convolution",
 2018. Blended overlapping windows: Isensee et al., "nnU-Net", 2021, with weights that sum to 1 exactly.
@@ -24,9 +24,10 @@ from utils.dataset_info import DatasetInfo
 from utils.errors import DataError
 from utils.precision import Precision
 from utils.predict_options import PredictOptions
-from utils.scores import decide, mean_probability, resample, scroll
+from utils.score_layer import ScoreLayer, add_layers
+from utils.scores import decide, scroll
 from utils.tiling import Span, plan_axis, scaled_size, source_positions
-from utils.tta import TRANSFORMS, Transform
+from utils.tta import TRANSFORMS
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,58 @@ class _Job(NamedTuple):
     plan: _Pass
 
 
+class _Rows:
+    """The rows of a result that are not complete yet.
+
+    Args:
+        height: of the result.
+        width: of the result.
+        classes: number of classes.
+        tallest: the most rows that one layer touches.
+        device: where the scores are.
+    """
+
+    def __init__(self, height: int, width: int, classes: int, tallest: int, device: torch.device) -> None:
+        self.base = 0  # the first incomplete row
+        self._shape = (min(height, tallest), width, classes)
+        self._device = device
+        self._kept: list[ScoreLayer] = []
+        self._buffer: Tensor | None = None
+
+    def add(self, layer: ScoreLayer, *, keep: bool) -> None:
+        """Take a layer in: as it is, or added to a buffer at once."""
+        if keep:
+            self._kept.append(layer)
+            return
+        if self._buffer is None:
+            self._buffer = torch.zeros(self._shape, device=self._device)
+        rows = slice(layer.rows.first - self.base, layer.rows.stop - self.base)
+        add_layers(self._buffer[rows], layer.rows.first, [layer])
+
+    def complete(self, stop: int) -> Iterator[Band]:
+        """Everything above row ``stop`` is known: hand it out."""
+        while self.base < stop:
+            if self._buffer is None:
+                count = min(BAND_ROWS, stop - self.base)
+                scores = torch.zeros((count, *self._shape[1:]), device=self._device)
+            else:
+                count = min(len(self._buffer), stop - self.base)
+                scores = self._buffer[:count]
+            add_layers(scores, self.base, self._kept)
+            yield Band(self.base, scores)
+            self.base += count
+            if self._buffer is not None:
+                scroll(self._buffer, count)
+            self._kept = [layer for layer in self._kept if layer.rows.stop > self.base]
+
+
+def _logit_bands(layer: ScoreLayer) -> Iterator[Band]:
+    """The only layer's logits, not yet made probabilities."""
+    for top in range(0, layer.rows.stop, BAND_ROWS):
+        rows = layer.rows.part(top, min(top + BAND_ROWS, layer.rows.stop))
+        yield Band(top, layer.sample(rows, layer.columns))
+
+
 class Predictor:
     """Predicts images with one network.
 
@@ -88,6 +141,9 @@ class Predictor:
         self.precision = precision or Precision("fp32", self.device.type)
         self.options = options or PredictOptions()
         self.window_batch = self.options.window_batch
+        # a model that can leave the resizing to us is asked to
+        self._network = getattr(self.model, "unfitted", self.model)
+        self._stride = getattr(self.model, "stride", 1) if self._network is not self.model else 1
         self._transforms = [TRANSFORMS[name] for name in self.options.tta]
         self._mean = torch.tensor(info.mean, device=self.device).mul(255).view(1, -1, 1, 1)
         self._std = torch.tensor(info.std, device=self.device).mul(255).view(1, -1, 1, 1)
@@ -134,13 +190,7 @@ class Predictor:
                 f"uint8 with {self.info.in_channels} channels is expected"
             )
         source = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        passes = self._plan(image.shape[0], image.shape[1])
-        first = passes[0]
-        single = len(passes) == 1 and len(first.rows) == len(first.columns) == 1
-        if single and not first.rows[0].resampled and not first.columns[0].resampled:
-            yield from self._whole(source, ranking)
-        else:
-            yield from self._blend(source, passes)
+        yield from self._bands_of(source, self._plan(image.shape[0], image.shape[1]), ranking)
 
     # ---- planning -------------------------------------------------------------------------------
 
@@ -172,35 +222,14 @@ class Predictor:
             )
         return _Pass(*scaled, *axes)
 
-    # ---- one window -----------------------------------------------------------------------------
-
-    def _whole(self, source: Tensor, ranking: bool) -> Iterator[Band]:
-        """The whole image in one window at its own scale: nothing to blend."""
-        images = self._normalise(source.permute(2, 0, 1)[None])
-        logits = [self._run(images, transform)[0] for transform in self._transforms]
-        del images
-        for top in range(0, source.shape[0], BAND_ROWS):
-            part = [each[top : top + BAND_ROWS] for each in logits]
-            if ranking and len(part) == 1 and self.info.num_classes > 1:  # the softmax keeps the order
-                yield Band(top, part[0].float())
-            else:
-                yield Band(top, mean_probability(part))
-
-    def _windows(self, windows: Tensor) -> Tensor:
-        """Probabilities (N, h, w, C), averaged over the transforms, of normalised (N, C, h, w) windows."""
-        return mean_probability([self._run(windows, transform) for transform in self._transforms])
-
-    def _run(self, images: Tensor, transform: Transform) -> Tensor:
-        """Logits (N, h, w, C) of transformed images, transformed back."""
-        logits = self._forward(transform.apply(images).contiguous(memory_format=torch.channels_last))
-        return transform.invert(logits).permute(0, 2, 3, 1)
+    # ---- the network ----------------------------------------------------------------------------
 
     def _forward(self, images: Tensor) -> Tensor:
-        """Logits; when they do not fit in memory, of half as many windows at a time."""
+        """Logits (N, C, h, w); when they do not fit in memory, of half as many windows at a time."""
         while True:
             try:
                 with self.precision.autocast():
-                    parts = [self.model(part).logits for part in images.split(self.window_batch)]
+                    parts = [self._network(part).logits for part in images.split(self.window_batch)]
                 return parts[0] if len(parts) == 1 else torch.cat(parts)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -225,37 +254,37 @@ class Predictor:
 
     # ---- many windows ---------------------------------------------------------------------------
 
-    def _blend(self, source: Tensor, passes: Sequence[_Pass]) -> Iterator[Band]:
-        height, width = source.shape[:2]
-        jobs = sorted(
-            (_Job(row, plan) for plan in passes for row in plan.rows), key=lambda job: job.row.first
-        )
-        share = 1 / len(passes)
-        tallest = max(job.row.stop - job.row.first for job in jobs)
-        buffer = torch.zeros(
-            (min(height, tallest + BAND_ROWS), width, self.info.num_classes), device=self.device
-        )
-        base = 0  # the row of the result that the buffer's first row is
-        for row, plan in jobs:
-            if row.stop - base > len(buffer):  # rows above this job's first are complete
-                done = row.first - base
-                yield Band(base, buffer[:done])
-                scroll(buffer, done)
-                base = row.first
-            self._add_row(source, plan, row, buffer[row.first - base : row.stop - base], share)
-        yield Band(base, buffer[: height - base])
+    def _bands_of(self, source: Tensor, passes: Sequence[_Pass], ranking: bool) -> Iterator[Band]:
+        """Predict from top to bottom; rows leave as soon as no window that touches them is missing.
 
-    def _add_row(self, source: Tensor, plan: _Pass, row: Span, target: Tensor, share: float) -> None:
-        """Predict one row of windows and add it to its rows of the buffer."""
+        Layers are kept as they are while that is cheaper than a buffer of their pixels' scores.
+        """
+        height, width = source.shape[:2]
+        jobs = [_Job(row, plan) for plan in passes for row in plan.rows]
+        jobs.sort(key=lambda job: job.row.first)
+        count = sum(len(job.plan.columns) for job in jobs) * len(self._transforms)
+        tallest = max(job.row.stop - job.row.first for job in jobs)
+        result = _Rows(height, width, self.info.num_classes, tallest, self.device)
+        for row, plan in jobs:
+            yield from result.complete(row.first)
+            for layer in self._layers(source, plan, row, 1 / (len(passes) * len(self._transforms))):
+                if ranking and count == 1 and self.info.num_classes > 1:
+                    yield from _logit_bands(layer)  # the softmax would keep their order
+                    return
+                result.add(layer, keep=count <= 2 or layer.is_coarse)
+        yield from result.complete(height)
+
+    def _layers(self, source: Tensor, plan: _Pass, row: Span, share: float) -> Iterator[ScoreLayer]:
+        """Predict one row of windows."""
         strip = self._strip(source, plan, row)
-        row_weight = torch.from_numpy(row.weight * np.float32(share)).to(self.device)
         for at in range(0, len(plan.columns), self.window_batch):
             columns = plan.columns[at : at + self.window_batch]
-            windows = torch.stack([strip[..., c.start : c.start + c.size] for c in columns])
-            for column, scores in zip(columns, self._windows(self._normalise(windows)), strict=True):
-                scores = resample(resample(scores, row, 0), column, 1)
-                weight = torch.outer(row_weight, torch.from_numpy(column.weight).to(self.device))
-                target[:, column.first : column.stop].addcmul_(scores, weight[..., None])
+            windows = self._normalise(torch.stack([strip[..., c.start : c.start + c.size] for c in columns]))
+            for transform in self._transforms:
+                images = transform.apply(windows).contiguous(memory_format=torch.channels_last)
+                padded = tuple(side + -side % self._stride for side in images.shape[-2:])
+                for column, logits in zip(columns, self._forward(images), strict=True):
+                    yield ScoreLayer(logits, row, column, padded, transform, share)
 
     def _strip(self, source: Tensor, plan: _Pass, row: Span) -> Tensor:
         """(C, h, scaled width): the rows of the scaled image that a row of windows sees, 0..255."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from utils.dataset_info import IGNORE_INDEX
-from utils.tiling import Span
 
 
 def decide(scores: Tensor) -> Tensor:
@@ -21,30 +18,10 @@ def decide(scores: Tensor) -> Tensor:
     return scores.argmax(dim=-1).to(torch.uint8)
 
 
-def mean_probability(logits: Sequence[Tensor]) -> Tensor:
-    """Mean over a list of (..., C) logits of their softmax (of one class: sigmoid) in float32."""
-    total = _probability(logits[0])
-    for other in logits[1:]:
-        total = total.add_(_probability(other))
-    return total.div_(len(logits)) if len(logits) > 1 else total
-
-
-def _probability(logits: Tensor) -> Tensor:
+def probability(logits: Tensor) -> Tensor:
+    """Softmax (of one class: sigmoid) of (..., C) logits, in float32."""
     logits = logits.float()
     return logits.sigmoid() if logits.shape[-1] == 1 else logits.softmax(dim=-1)
-
-
-def resample(scores: Tensor, span: Span, axis: int) -> Tensor:
-    """Linear interpolation along one axis of (h, w, C) to the result's pixels."""
-    if not span.resampled:
-        return scores
-    lower, upper, fraction = (
-        torch.from_numpy(array).to(scores.device) for array in (span.lower, span.upper, span.fraction)
-    )
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    return torch.lerp(
-        scores.index_select(axis, lower), scores.index_select(axis, upper), fraction.view(shape)
-    )
 
 
 def scroll(buffer: Tensor, rows: int) -> None:

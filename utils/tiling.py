@@ -22,9 +22,8 @@ class Span:
         size: its length in pixels of the input.
         first: first pixel of the result that it contributes to.
         stop: the pixel after the last.
-        lower: (stop - first,) index within the window of the input pixel before each result pixel.
-        upper: the same for the pixel after it.
-        fraction: (stop - first,) float32, how far between the two the result pixel lies.
+        position: (stop - first,) float64, where each result pixel lies in the window, in pixels of the
+            input: 0 is the centre of the window's first pixel, ``size - 1`` that of its last.
         weight: (stop - first,) float32, above 0; over all windows the weights of a pixel sum to 1.
     """
 
@@ -32,15 +31,8 @@ class Span:
     size: int
     first: int
     stop: int
-    lower: np.ndarray
-    upper: np.ndarray
-    fraction: np.ndarray
+    position: np.ndarray
     weight: np.ndarray
-
-    @property
-    def resampled(self) -> bool:
-        """Whether the input has another resolution than the result."""
-        return bool(self.fraction.any()) or self.stop - self.first != self.size
 
 
 def scaled_size(length: int, scale: float) -> int:
@@ -60,11 +52,17 @@ def source_positions(length: int, source: int) -> tuple[np.ndarray, np.ndarray, 
         them: bilinear interpolation without aligned corners.
     """
     position = (np.arange(length, dtype=np.float64) + 0.5) * (source / length) - 0.5
-    position = np.clip(position, 0, source - 1)
+    return neighbours(np.clip(position, 0, source - 1))
+
+
+def neighbours(position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels before and after positions that lie on an axis, and the fraction between them.
+
+    At a pixel's centre both are that pixel, so that nothing beyond the axis is ever read.
+    """
     lower = np.floor(position).astype(np.int64)
     fraction = position - lower
-    upper = np.where(fraction > 0, np.minimum(lower + 1, source - 1), lower)
-    return lower, upper, fraction
+    return lower, lower + (fraction > 0), fraction
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -125,9 +123,7 @@ def plan_axis(length: int, scale: float, window: int | None, stride: int, margin
                 size,
                 part.start,
                 part.stop,
-                lower[part] - start,
-                upper[part] - start,
-                fraction[part].astype(np.float32),
+                (lower + fraction)[part] - start,
                 (weight / total)[part].astype(np.float32),
             )
         )

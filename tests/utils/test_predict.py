@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from base.base_model import SegmentationOutput
+from base.base_model import BaseModel, SegmentationOutput
 from tests.conftest import ROOT
 from utils.dataset_info import DatasetInfo
 from utils.errors import DataError
@@ -135,7 +135,7 @@ def test_multiscale_in_windows_equals_multiscale_on_whole_images(size):
     np.testing.assert_allclose(whole.sum(0), 1, atol=1e-5)
 
 
-def test_multiscale_is_the_mean_of_resized_probabilities():
+def test_multiscale_is_the_mean_of_the_softmax_of_resized_logits():
     net, image, scales = Net(kernel=3), picture(33, 47), (0.5, 1.0, 2.0)
     mean, std = (torch.tensor(v).mul(255).view(1, 3, 1, 1) for v in (info().mean, info().std))
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
@@ -144,12 +144,79 @@ def test_multiscale_is_the_mean_of_resized_probabilities():
         for scale in scales:
             size = (round(33 * scale), round(47 * scale))
             scaled = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-            scores = net((scaled - mean) / std).logits.softmax(1)
+            logits = net((scaled - mean) / std).logits
             total += torch.nn.functional.interpolate(
-                scores, size=(33, 47), mode="bilinear", align_corners=False
-            )
+                logits, size=(33, 47), mode="bilinear", align_corners=False
+            ).softmax(1)
     mine = predictor(net, mode="multiscale", scales=scales).probabilities(image)
     np.testing.assert_allclose(mine, (total / 3)[0].numpy(), atol=1e-5)
+
+
+class CoarseNet(BaseModel):
+    """Decides on a grid eight times coarser than its input, as most networks do."""
+
+    stride = 16
+
+    def __init__(self, num_classes: int = 5) -> None:
+        super().__init__(num_classes)
+        torch.manual_seed(num_classes)
+        self.head = nn.Conv2d(3, num_classes, 8, stride=8)
+
+    def _forward(self, images):
+        return self.head(images) * 3
+
+
+class Fitted(nn.Module):
+    """The same network without the possibility of asking for its own resolution."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        return self.net(images)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("options", [{}, {"mode": "sliding"}, {"mode": "sliding", "overlap": 0.7}])
+def test_resizing_band_by_band_equals_resizing_in_the_network(size, options):
+    net, image = CoarseNet(), picture(*size)
+    for tta in (("identity",), tuple(TRANSFORMS)):
+        fine = predictor(Fitted(net), tta=tta, **options).probabilities(image)
+        coarse = predictor(net, tta=tta, **options).probabilities(image)
+        np.testing.assert_allclose(coarse, fine, atol=2e-6)
+        decided = predictor(net, tta=tta, **options).predict(image)
+        assert (decided == fine.argmax(0)).mean() > 0.999
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+@pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
+def test_the_decision_of_a_coarse_network_is_that_of_its_probabilities(mode, classes):
+    made = predictor(CoarseNet(classes), classes=classes, mode=mode)
+    image = picture(97, 130)
+    scores = made.probabilities(image)
+    if classes == 1:
+        expected = np.where(scores[0] >= 0.5, 0, 255)
+    else:
+        expected = scores.argmax(0)
+        np.testing.assert_allclose(scores.sum(0), 1, atol=1e-5)
+    assert (made.predict(image) == expected).mean() > 0.999
+
+
+def test_multiscale_of_a_coarse_network_resizes_its_logits_once():
+    """At an input scaled by 2 a grid of an eighth is one of a quarter of the image."""
+    net, image = CoarseNet(), picture(64, 96)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    scaled = torch.nn.functional.interpolate(pixels, scale_factor=2, mode="bilinear", align_corners=False)
+    mean, std = (torch.tensor(v).mul(255).view(1, 3, 1, 1) for v in (info().mean, info().std))
+    with torch.no_grad():
+        logits = net.unfitted((scaled - mean) / std).logits
+        expected = torch.nn.functional.interpolate(
+            logits, size=(64, 96), mode="bilinear", align_corners=False
+        ).softmax(1)
+    mine = predictor(net, mode="multiscale", scales=(2.0,)).probabilities(image)
+    # the scaled image's outermost rows lie beyond the image's: there positions are held at its edge
+    np.testing.assert_allclose(mine, expected[0].numpy(), atol=1e-5)
 
 
 def test_windows_are_of_the_size_asked_for_and_come_in_batches():

@@ -32,7 +32,7 @@ def test_weights_sum_to_one_and_indices_stay_inside(length, scale):
         for span in spans:
             part = slice(span.first, span.stop)
             assert (span.weight > 0).all()
-            assert span.lower.min() >= 0 and span.upper.max() < span.size
+            assert span.position.min() >= 0 and span.position.max() <= span.size - 1
             total[part] += span.weight
         np.testing.assert_allclose(total, 1, atol=1e-6)
 
