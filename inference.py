@@ -94,6 +94,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--window-margin", type=int, default=0, help="pixels at inner window edges to discard"
     )
     parser.add_argument("--window-batch", type=int, default=4, help="windows per forward pass (default: 4)")
+    parser.add_argument(
+        "--max-whole-pixels", type=int, default=2**22, metavar="PIXELS",
+        help="a larger scaled image of multiscale goes through in windows of this area (default: 4194304)",
+    )  # fmt: skip
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     parser.add_argument("-d", "--device", help="cpu, cuda, cuda:1, or a GPU number")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -213,6 +217,7 @@ def predict_options(args: argparse.Namespace, crop_size: Any) -> PredictOptions:
             overlap=args.window_overlap,
             margin=args.window_margin,
             window_batch=args.window_batch,
+            max_whole_pixels=args.max_whole_pixels,
         )
     except ValueError as error:
         raise ConfigError(f"--{error}") from None

@@ -12,6 +12,7 @@ Multi-scale and mirrored evaluation: Chen et al., "Encoder-Decoder with Atrous S
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -201,25 +202,24 @@ class Predictor:
     def _plan_pass(self, height: int, width: int, scale: float) -> _Pass:
         options = self.options
         scaled = scaled_size(height, scale), scaled_size(width, scale)
-        in_windows = options.mode == "sliding"
-        if options.mode == "multiscale" and scaled[0] * scaled[1] > options.max_whole_pixels:
-            in_windows = True
+        windows: tuple[int, int] | tuple[None, None] = (None, None)
+        if options.mode == "sliding":
+            windows = options.window
+        elif options.mode == "multiscale" and scaled[0] * scaled[1] > options.max_whole_pixels:
+            windows = _large_window(*scaled, options)
             if not self._windowed_said:
                 self._windowed_said = True
                 logger.info(
-                    "%dx%d pixels at scale %g are more than max_whole_pixels: predicted in windows",
-                    scaled[1],
-                    scaled[0],
+                    "%dx%d pixels at scale %g are more than max_whole_pixels: predicted in windows of %dx%d",
+                    *scaled[::-1],
                     scale,
+                    *windows[::-1],
                 )
         axes = []
-        for length, window in zip((height, width), options.window, strict=True):
-            stride = max(1, round(window * (1 - options.overlap)))
-            axes.append(
-                plan_axis(
-                    length, scale, window if in_windows else None, stride, options.margin if in_windows else 0
-                )
-            )
+        for length, window, crop in zip((height, width), windows, options.window, strict=True):
+            shared = round(crop * options.overlap)  # large windows need no wider seam than small ones
+            stride = max(1, (window or length) - shared)
+            axes.append(plan_axis(length, scale, window, stride, options.margin if window else 0))
         return _Pass(*scaled, *axes)
 
     # ---- the network ----------------------------------------------------------------------------
@@ -277,8 +277,10 @@ class Predictor:
     def _layers(self, source: Tensor, plan: _Pass, row: Span, share: float) -> Iterator[ScoreLayer]:
         """Predict one row of windows."""
         strip = self._strip(source, plan, row)
-        for at in range(0, len(plan.columns), self.window_batch):
-            columns = plan.columns[at : at + self.window_batch]
+        fitting = self.options.max_whole_pixels // (row.size * plan.columns[0].size)
+        batch = max(1, min(self.window_batch, fitting))
+        for at in range(0, len(plan.columns), batch):
+            columns = plan.columns[at : at + batch]
             windows = self._normalise(torch.stack([strip[..., c.start : c.start + c.size] for c in columns]))
             for transform in self._transforms:
                 images = transform.apply(windows).contiguous(memory_format=torch.channels_last)
@@ -301,6 +303,18 @@ class Predictor:
         return F.interpolate(strip[None], size=(row.size, plan.width), mode="bilinear", align_corners=False)[
             0
         ]
+
+
+def _large_window(height: int, width: int, options: PredictOptions) -> tuple[int, int]:
+    """The largest window of at most ``max_whole_pixels``, but not below the one of mode sliding."""
+    side = math.isqrt(options.max_whole_pixels)
+    if height <= side:
+        large = height, options.max_whole_pixels // height
+    elif width <= side:
+        large = options.max_whole_pixels // width, width
+    else:
+        large = side, side
+    return max(large[0], options.window[0]), max(large[1], options.window[1])
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -25,7 +25,9 @@ class PredictOptions:
         overlap: share of a window that its neighbour covers too, 0 to below 1.
         margin: pixels at the inner edges of a window that are thrown away.
         window_batch: windows per forward pass; halved when they do not fit in memory.
-        max_whole_pixels: a scaled image of ``multiscale`` with more pixels is predicted in windows.
+        max_whole_pixels: a scaled image of ``multiscale`` with more pixels is predicted in windows of about
+            that many, with seams as wide as those of ``sliding``; no forward pass gets more pixels at once,
+            unless one window has more.
     """
 
     mode: Mode = "whole"
@@ -47,5 +49,7 @@ class PredictOptions:
             raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(TRANSFORMS)}")
         if min(self.window) < 8:
             raise ValueError(f"window: {self.window} is too small; at least 8 pixels a side")
+        if self.max_whole_pixels < 1:
+            raise ValueError("max_whole_pixels: at least 1 is expected")
         if not 0 <= self.overlap < 1 or self.window_batch < 1 or self.margin < 0:
             raise ValueError("overlap must be in 0..1 (not 1), window_batch at least 1, margin at least 0")

@@ -98,7 +98,7 @@ def test_a_window_as_large_as_the_image_is_the_whole_image_bit_for_bit():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"mode": "multiscale"}, {"mode": "multiscale", "max_whole_pixels": 999}]
+    "options", [{}, {"mode": "multiscale"}, {"mode": "multiscale", "max_whole_pixels": 1}]
 )
 def test_flip_averaging_is_equivariant(options):
     net, image = Net(kernel=3), picture(60, 64)
@@ -217,6 +217,15 @@ def test_multiscale_of_a_coarse_network_resizes_its_logits_once():
     mine = predictor(net, mode="multiscale", scales=(2.0,)).probabilities(image)
     # the scaled image's outermost rows lie beyond the image's: there positions are held at its edge
     np.testing.assert_allclose(mine, expected[0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(40, 300), (300, 40), (97, 130)])
+def test_large_scaled_images_are_predicted_in_few_large_windows(size):
+    net, image = Net(), picture(*size)
+    predictor(net, mode="multiscale", scales=(2.0,), max_whole_pixels=12000).predict(image)
+    areas = [each[0] * each[2] * each[3] for each in net.sizes]
+    assert 6000 < max(areas) <= 12000
+    assert sum(areas) < 1.6 * 4 * size[0] * size[1]
 
 
 def test_windows_are_of_the_size_asked_for_and_come_in_batches():
