@@ -2,12 +2,13 @@
 
     python benchmarks/inference.py [--classes 21 150] [--networks cheap UNet PSPNet] [--rounds 3]
 
-Every case runs in a process of its own. Printed: seconds (median, lowest, highest), seconds spent outside the
-network, seconds of CPU time (which other programs on the machine change less), and what the process's peak
-memory grew by. ``bare`` and ``bare-multiscale`` are the network alone over the same inputs, its results
-thrown away: the limit. ``-auto`` is the precision that inference.py takes by itself, all else fp32. ``cheap`` is a network of one layer at an eighth of
-the resolution, so that what surrounds the network shows; all ways of a line call the same one.
-MONAI and scipy are needed for the two comparisons only.
+Every case runs in a process of its own; the ways take turns. Printed: seconds (median, lowest, highest),
+seconds spent outside the network, seconds of CPU time (which other programs on the machine change less),
+and what the process's peak memory grew by. ``bare`` and ``bare-multiscale`` are the network alone over the
+same inputs, its results thrown away: the limit. ``-auto`` is the precision that inference.py takes by
+itself, all else is fp32. ``cheap`` is a network of one layer at an eighth of the resolution, so that what
+surrounds the network shows; all ways of a line call the same one. MONAI and scipy are needed for the two
+comparisons only.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ WAYS = ("whole", "bare", "sliding", "monai", "bare-multiscale", "multiscale", "z
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[21, 150])
-    parser.add_argument("--networks", nargs="+", default=["cheap"], choices=("cheap", "UNet", "PSPNet", "ENet"))
+    parser.add_argument(
+        "--networks", nargs="+", default=["cheap"], choices=("cheap", "UNet", "PSPNet", "ENet")
+    )
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=sorted({*OURS, *WAYS}))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)

@@ -284,9 +284,9 @@ class Predictor:
             windows = self._normalise(torch.stack([strip[..., c.start : c.start + c.size] for c in columns]))
             for transform in self._transforms:
                 images = transform.apply(windows).contiguous(memory_format=torch.channels_last)
-                padded = tuple(side + -side % self._stride for side in images.shape[-2:])
+                height, width = (side + -side % self._stride for side in images.shape[-2:])
                 for column, logits in zip(columns, self._forward(images), strict=True):
-                    yield ScoreLayer(logits, row, column, padded, transform, share)
+                    yield ScoreLayer(logits, row, column, (height, width), transform, share)
 
     def _strip(self, source: Tensor, plan: _Pass, row: Span) -> Tensor:
         """(C, h, scaled width): the rows of the scaled image that a row of windows sees, 0..255."""
