@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from base.base_dataloader import BaseDataLoader
 from base.base_model import BaseModel, SegmentationOutput
+from utils.activation_checkpointing import checkpoint_activations
 from utils.batch import DeviceBatch
 from utils.checkpoint import link_or_copy, save_checkpoint
 from utils.errors import CheckpointError, ConfigError, Interrupted
@@ -65,7 +66,8 @@ class BaseTrainer(ABC):
         stepper: one optimizer step; holds the averaged weights too.
 
     Raises:
-        ConfigError: the monitored figure will not be logged, or validation has no data.
+        ConfigError: the monitored figure will not be logged, validation has no data, or the model has no
+            blocks for activation checkpointing.
     """
 
     def __init__(
@@ -88,6 +90,9 @@ class BaseTrainer(ABC):
     ) -> None:
         if options.val and val_loader is None:
             raise ConfigError("val_loader: missing; give one, or val_split, or set trainer.val to false")
+        if options.activation_checkpointing:
+            blocks = checkpoint_activations(model)
+            logger.info("Activation checkpointing: %d blocks are computed again in the backward pass", blocks)
         self.model = model
         self.criterion = criterion
         self.train_loader = train_loader

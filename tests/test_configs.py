@@ -182,3 +182,12 @@ def test_a_config_of_the_template_family_is_accepted_as_it_is():
     }  # fmt: skip
     assert check(family) == []
     parse_experiment(family)
+
+
+def test_activation_checkpointing_with_compile_is_refused():
+    config = load(ROOT / "config.json")
+    config["trainer"]["activation_checkpointing"] = True
+    assert check(config) == []
+    config["compile"] = True
+    (problem,) = check(config)
+    assert problem.startswith("trainer.activation_checkpointing: does not go with compile")

@@ -87,6 +87,16 @@ def _check_values(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "use_synch_bn: needs one process per GPU, which is not built yet; set it to false, or n_gpu to 1"
         )
+    trainer = config.get("trainer")
+    if (
+        isinstance(trainer, dict)
+        and trainer.get("activation_checkpointing") is True
+        and config.get("compile")
+    ):
+        problems.append(
+            "trainer.activation_checkpointing: does not go with compile, whose compiler decides itself what is "
+            "computed again; set one of the two to false"
+        )
     return problems + _check_training_length(config) + _check_validation(config)
 
 

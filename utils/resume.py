@@ -37,6 +37,7 @@ HARMLESS = (
     "trainer.keep_checkpoints",
     "trainer.save_minutes",
     "trainer.log_per_iter",
+    "trainer.activation_checkpointing",
 )
 
 

@@ -79,6 +79,8 @@ class TrainerSection:
         accumulate_steps: batches whose gradients make one optimizer step.
         ema_decay: decay of an exponential moving average of the weights, which is then evaluated
             and saved too; ``None`` keeps none.
+        activation_checkpointing: keep fewer activations; blocks of the model are computed again in the
+            backward pass.
     """
 
     epochs: PositiveInt
@@ -97,6 +99,7 @@ class TrainerSection:
     clip_grad_norm: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
     ema_decay: Fraction | None = None
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)

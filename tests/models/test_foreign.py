@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 
 from models import SMP, TV
 from models import smp as smp_module
+from tests.models.test_activation_checkpointing import assert_equal, step
+from utils.activation_checkpointing import checkpoint_activations
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -112,3 +115,22 @@ def test_pretrained_backbone_of_torchvision_is_used(tmp_path):
     model = TV(3, architecture="lraspp_mobilenet_v3_large", pretrained=str(tmp_path / "w.pth"))
     own = dict(model.backbone.named_parameters())
     assert own and all(torch.equal(own[k], p) for k, p in source.features.named_parameters() if k in own)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: SMP(4, 3, "Unet", "resnet18"),
+        lambda: SMP(4, 3, "DeepLabV3Plus", "efficientnet-b0"),
+        lambda: TV(4, 3, "deeplabv3_mobilenet_v3_large", False),
+    ],
+)
+def test_activation_checkpointing(build):
+    torch.manual_seed(0)
+    plain = build()
+    thrifty = copy.deepcopy(plain)
+    checkpoint_activations(thrifty)
+    images = torch.randn(2, 3, 64, 96)
+    peaks = step(plain, images), step(thrifty, images)
+    assert_equal(plain, thrifty)
+    assert peaks[1] < 0.9 * peaks[0]
