@@ -64,6 +64,7 @@ class Stepper:
         self.steps = 0
         self._checks: list[_FiniteCheck] = []
         self._overflows = 0
+        self._scale = self.scaler.get_scale()
 
     def backward(self, loss: Tensor, image_ids: tuple[str, ...] = ()) -> None:
         """Add the gradients of one batch's share of the step's loss.
@@ -86,12 +87,12 @@ class Stepper:
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
             self._clip(self.clip_grad_norm)
-        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        if self.scaler.get_scale() >= scale:  # a skipped step must not use up a learning rate
+        before, self._scale = self._scale, self.scaler.get_scale()  # waits for the device: once a step
+        if self._scale >= before:  # a skipped step must not use up a learning rate
             self.schedule.step_done()
             if self.ema is not None:
                 self.ema.update_parameters(self.model)
@@ -110,6 +111,7 @@ class Stepper:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["lr_scheduler"])
         self.scaler.load_state_dict(state["scaler"])
+        self._scale = self.scaler.get_scale()
         self.steps = state["global_step"]
         if self.ema is not None and state["ema"] is not None:
             self.ema.module.load_state_dict(state["ema"])
