@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.scores import probability
+from utils.scores import add_probability
 from utils.tiling import Span, neighbours
 from utils.tta import Transform
 
@@ -111,13 +111,10 @@ class ScoreLayer:
 
     def add_to(self, target: Tensor, rows: Placement, columns: Placement) -> None:
         """Add the weighted probabilities of some pixels to (rows, columns, C) float32."""
-        scores = probability(self.sample(rows, columns))
-        row, column = rows.weight, columns.weight
-        if row.min() == row.max() and column.min() == column.max():
-            target.add_(scores, alpha=self.share * float(row[0]) * float(column[0]))
-        else:
-            weight = torch.from_numpy(np.outer(row * np.float32(self.share), column)).to(target.device)
-            target.addcmul_(scores, weight[..., None])
+        row, column = rows.weight * np.float32(self.share), columns.weight
+        uniform = row.min() == row.max() and column.min() == column.max()
+        weight = row[:1] * column[:1] if uniform else np.outer(row, column)
+        add_probability(target, self.sample(rows, columns), torch.from_numpy(weight).to(target.device))
 
     def _columns(self, strip: Tensor, columns: Placement) -> Tensor:
         """(k, w, C) interpolated along the row to (k, columns, C) float32."""

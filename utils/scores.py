@@ -7,6 +7,8 @@ from torch import Tensor
 
 from utils.dataset_info import IGNORE_INDEX
 
+_FEW_CLASSES = 64
+
 
 def decide(scores: Tensor) -> Tensor:
     """The class with the highest score, the first of equals: (rows, W, C) to (rows, W) uint8.
@@ -22,6 +24,28 @@ def probability(logits: Tensor) -> Tensor:
     """Softmax (of one class: sigmoid) of (..., C) logits, in float32."""
     logits = logits.float()
     return logits.sigmoid() if logits.shape[-1] == 1 else logits.softmax(dim=-1)
+
+
+def add_probability(target: Tensor, logits: Tensor, weight: Tensor) -> None:
+    """Add the weighted softmax (of one class: sigmoid) of logits, in float32.
+
+    Args:
+        target: (rows, W, C) float32, added to in place.
+        logits: (rows, W, C).
+        weight: of every pixel, (rows, W), or a single number.
+    """
+    if logits.is_cuda or not 1 < logits.shape[-1] <= _FEW_CLASSES or not _safe_to_exponentiate(logits):
+        scores = probability(logits)
+    else:  # torch's softmax over a short last dimension costs two to twenty times as much
+        scores = logits.exp()
+        scores.mul_(scores.sum(dim=-1, keepdim=True).reciprocal_())
+    target.addcmul_(scores, weight[..., None])
+
+
+def _safe_to_exponentiate(logits: Tensor) -> bool:
+    """Whether no exponential, nor their sum, leaves the normal numbers of float32 (1e-38 to 3e38)."""
+    low, high = torch.aminmax(logits)
+    return bool(low > -80) and bool(high < 80)
 
 
 def scroll(buffer: Tensor, rows: int) -> None:
