@@ -173,6 +173,11 @@ class BaseDataSet(Dataset, ABC):
             min_valid=min_valid,
             class_crop=class_crop,
         )
+        if len(self.classes) == 1:
+            raise ValueError(
+                f"classes: only '{self.classes[0]}', which leaves nothing to tell it from; name the background "
+                "too, as the first (arch.args.num_classes: 1 tells the two apart by one logit)"
+            )
         self.return_id = return_id
         self.seed = seed
         self.files: list[Sample] = []

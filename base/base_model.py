@@ -53,6 +53,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     """
 
     stride: int = 1  # inputs reach _forward padded to a multiple of this
+    one_logit: bool = False  # two classes by one logit: the first class gets the constant logit 0
     backbone: nn.Module  # only declared: a value here would hide the module of that name
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -104,7 +105,11 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(self._single_value_remedy(len(images))) from error
-        return SegmentationOutput(output) if isinstance(output, Tensor) else output
+        if isinstance(output, Tensor):
+            output = SegmentationOutput(output)
+        if self.one_logit:
+            return SegmentationOutput(_beside_zero(output.logits), tuple(map(_beside_zero, output.aux)))
+        return output
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Trainable parameters of the pretrained part; empty where there is none."""
@@ -184,3 +189,8 @@ def _fit(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     if logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)
+
+
+def _beside_zero(logit: Tensor) -> Tensor:
+    """(N, 1, H, W) as (N, 2, H, W): the softmax of 0 and x is 1 - sigmoid(x) and sigmoid(x)."""
+    return torch.cat([torch.zeros_like(logit), logit], dim=1)

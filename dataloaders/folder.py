@@ -31,7 +31,8 @@ class FolderDataSet(BaseDataSet):
 
     Args:
         data_dir: root of the data.
-        classes: names in index order, background included.
+        classes: names in index order, background included. One name alone stands against a background
+            that is put before it, with the mask value 0 and the colour black.
         split: fills ``{split}``; else ``train``, ``val`` or ``all``.
         images: a folder, or a pattern such as ``"scans/**/*.tif"``.
         masks: the same of the masks; ``null`` where there are none.
@@ -86,6 +87,8 @@ class FolderDataSet(BaseDataSet):
         std: list[PositiveFloat] | None = None,
         **options: Any,
     ) -> None:
+        if len(classes) == 1:
+            classes, values, colors = _beside_background(classes[0], values, colors)
         self.classes = tuple(classes)
         self.images, self.masks = images, masks
         self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
@@ -188,6 +191,16 @@ class Folder(BaseDataLoader):
     """Batches of :class:`FolderDataSet`."""
 
     dataset_class = FolderDataSet
+
+
+def _beside_background(name: str, values: Any, colors: Any) -> tuple[list[str], Any, Any]:
+    """The options of a data set with one class, with the background as its first."""
+    given = _by_class("values", values, [name]), _by_class("colors", colors, [name])
+    values, colors = (
+        {"background": nothing, **items} if items else None
+        for nothing, items in zip((0, [0, 0, 0]), given, strict=True)
+    )
+    return ["background", name], values, colors
 
 
 def _by_class(what: str, given: Any, classes: Iterable[str]) -> dict[str, Any]:

@@ -16,10 +16,24 @@ from utils.factory import build, find
 def build_model(arch: Mapping[str, Any], info: DatasetInfo) -> BaseModel:
     """Build the model that ``arch`` names, with the classes and channels of the data set.
 
+    With ``"num_classes": 1`` among its arguments, two classes are told apart by one logit.
+
     Raises:
-        ConfigError: unknown model or argument.
+        ConfigError: unknown model or argument, or one logit for more than two classes.
     """
-    return build(models, BaseModel, arch, "arch", num_classes=info.num_classes, in_channels=info.in_channels)
+    asked = arch.get("args", {}).get("num_classes")
+    one_logit = type(asked) is int and asked == 1
+    if one_logit and info.num_classes != 2:
+        raise ConfigError(
+            f"arch.args.num_classes: one logit tells two classes apart, the data set has {info.num_classes}; "
+            "leave it out"
+        )
+    model = build(
+        models, BaseModel, arch, "arch",
+        num_classes=1 if one_logit else info.num_classes, in_channels=info.in_channels,
+    )  # fmt: skip
+    model.one_logit = one_logit
+    return model
 
 
 def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, DatasetInfo]:

@@ -83,8 +83,9 @@ class FocalLoss(PixelLoss):
 class BCELoss(PixelLoss):
     """Binary cross-entropy of a sigmoid per class, averaged over the valid pixels of a step.
 
-    With one logit, every class but 0 is positive. With more, each class is told from all others, and a
-    pixel's loss is the mean over classes.
+    With one logit, every class but 0 is positive. Two logits are one decision too: the sigmoid of their
+    difference, which for a model with one logit (the other is 0) is that logit's. With more, each class is
+    told from all others, and a pixel's loss is the mean over classes.
 
     Args:
         weight: one weight per class; with one logit, of negative and positive.
@@ -95,8 +96,8 @@ class BCELoss(PixelLoss):
         valid = self._valid(target)
         label = target.masked_fill(~valid, 0)
         # log(1 + e^x) - x * y, the logits of the true class only being subtracted: no one-hot map is built
-        if logits.shape[1] == 1:
-            logit = logits[:, 0]
+        if logits.shape[1] <= 2:
+            logit = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
             loss = F.softplus(logit) - logit * (label > 0)
         else:
             true = logits.gather(1, label[:, None])[:, 0]
