@@ -14,10 +14,9 @@ from utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from utils.folder_probe import Findings
+    from utils.recipe import Recipe
 
 _VAL_SHARE = 0.2
-_LARGEST_CROP = 512
-_RARE = 0.05  # share of the pixels below which classes are weighted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +32,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="folder that holds the images and the masks")
     parser.add_argument("-o", "--output", type=Path, help="config to write (default: FOLDER's name.json)")
     parser.add_argument("--classes", help="class names in the order of the values found, separated by commas")
-    parser.add_argument("--epochs", type=int, default=60, help="epochs to train (default: 60)")
+    parser.add_argument("--epochs", type=int, help="epochs to train (default: enough for a first model)")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
@@ -57,10 +56,41 @@ def run(args: argparse.Namespace) -> int:
 
 
 def make_config(
-    found: Findings, folder: Path, name: str, epochs: int, names: list[str] | None
+    found: Findings, folder: Path, name: str, epochs: int | None, names: list[str] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A whole config, and the part of it that says what mask values mean."""
+    from utils.recipe import choose_recipe, middle_size
+
     labels = propose_labels(found, names)
+    recipe = choose_recipe(
+        found.sizes, found.names, shares(found, labels), found.channels, 0.0 if found.splits else _VAL_SHARE
+    )
+    data = _data_options(found, folder, labels, recipe)
+    train_split, val_split = found.splits or ("train", "val")
+    epochs = epochs or recipe.epochs
+    train = {**data, "split": train_split, **recipe.train_options(max(middle_size(found.sizes)))}
+    val = {**data, "split": val_split, "batch_size": 1 if len(set(found.sizes)) > 1 else 4, "val": True}
+    config: dict[str, Any] = {
+        "name": f"UNet_{name}",
+        "n_gpu": 1,
+        "arch": {"type": "UNet", "args": {"base_channels": 16 if len(labels["classes"]) == 2 else 32}},
+        "train_loader": {"type": "Folder", "args": {**train, "num_workers": 2}},
+        "val_loader": {"type": "Folder", "args": {**val, "num_workers": 2}},
+        "optimizer": {"type": "AdamW", "args": {"lr": 0.003, "weight_decay": 0.01}},
+        "loss": recipe.loss,
+        "lr_scheduler": {"type": "OneCycle", "args": {}},
+        "trainer": {
+            "epochs": epochs, "save_dir": "saved/", "monitor": "max Mean_IoU", "early_stop": 0,
+            "tensorboard": True, "val": True, "val_per_epochs": max(epochs // 12, 1),
+        },
+    }  # fmt: skip
+    if recipe.class_weights:
+        config["class_weights"] = recipe.class_weights
+    return config, labels
+
+
+def _data_options(found: Findings, folder: Path, labels: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """What both loaders are told about the files."""
     data: dict[str, Any] = {"data_dir": str(folder), "images": found.images, "masks": found.masks}
     if found.image_suffix:
         data["image_suffix"] = found.image_suffix
@@ -69,41 +99,13 @@ def make_config(
     data |= labels
     if found.channels != 3:
         data["channels"] = found.channels
-    train_split, val_split = found.splits or ("train", "val")
     if not found.splits:
         data["val_fraction"] = _VAL_SHARE
-    heights, widths = (sorted(size[axis] for size in found.sizes) for axis in (0, 1))
-    middle = heights[len(heights) // 2], widths[len(widths) // 2]
-    crop = max(min(min(middle) // 32 * 32, _LARGEST_CROP), 32)
-    train_images = len(found.pairs) if found.splits else round(len(found.pairs) * (1 - _VAL_SHARE))
-    batch = max(min(8, train_images // 2), 1)
-    train = {
-        **data, "split": train_split, "batch_size": batch, "base_size": max(middle), "crop_size": crop,
-        "augment": True, "scale": True, "flip": True, "rotate": True, "shuffle": True, "num_workers": 2,
-    }  # fmt: skip
-    val = {
-        **data,
-        "split": val_split,
-        "batch_size": 1 if len(set(found.sizes)) > 1 else min(batch, 4),
-        "val": True,
-    }
-    config: dict[str, Any] = {
-        "name": f"UNet_{name}",
-        "n_gpu": 1,
-        "arch": {"type": "UNet", "args": {"base_channels": 32}},
-        "train_loader": {"type": "Folder", "args": train},
-        "val_loader": {"type": "Folder", "args": {**val, "num_workers": 2}},
-        "optimizer": {"type": "AdamW", "args": {"lr": 0.001, "weight_decay": 0.01}},
-        "loss": "CrossEntropyLoss2d",
-        "lr_scheduler": {"type": "OneCycle", "args": {}},
-        "trainer": {
-            "epochs": epochs, "save_dir": "saved/", "monitor": "max Mean_IoU", "early_stop": 0,
-            "tensorboard": True, "val": True, "val_per_epochs": max(epochs // 20, 1),
-        },
-    }  # fmt: skip
-    if min(shares(found, labels)) < _RARE:
-        config["class_weights"] = "median"
-    return config, labels
+        if recipe.group:
+            data["group"] = recipe.group
+    if recipe.cache:
+        data["cache"] = recipe.cache
+    return data
 
 
 def propose_labels(found: Findings, names: list[str] | None) -> dict[str, Any]:
@@ -151,12 +153,18 @@ def describe(found: Findings, config: dict[str, Any], labels: dict[str, Any]) ->
     for name, value, share in zip(labels["classes"], values, shares(found, labels), strict=True):
         lines.append(f"  mask value {value!s:<16} -> {name:<12} {share:7.2%} of the labelled pixels")
     lines += [f"  mask value {value!s:<16} -> void" for value in labels.get("void", ())]
-    lines.append(f"Crop {args['crop_size']}, batch {args['batch_size']}, channels {found.channels}.")
+    passes = config["trainer"]["epochs"] * args.get("repeat", 1)
+    lines.append(
+        f"Crop {args['crop_size']}, batch {args['batch_size']}, channels {found.channels}, "
+        f"{config['trainer']['epochs']} epochs ({passes} passes over the images), {config['loss']}."
+    )
     splits = (
         f"folders {found.splits[0]} and {found.splits[1]}"
         if found.splits
         else "one fifth kept for validation"
     )
+    if "group" in args:
+        splits += f", images whose names agree in {args['group']} together"
     lines.append(f"Splits: {splits}." + (" Classes are weighted." if "class_weights" in config else ""))
     if "foreground" in labels["classes"] or "class_0" in labels["classes"]:
         lines.append("Class names are made up: change them in the file, or give --classes.")

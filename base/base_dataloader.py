@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from base.base_dataset import BaseDataSet, SampleKey
+from utils.allocator import keep_freed_memory
 from utils.batch import Batch, LabelledImage
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 from utils.errors import DataError, SegwrightError
@@ -54,6 +55,8 @@ class BaseDataLoader(DataLoader, ABC):
         drop_last: leave out a last batch that is not full; ``None``: in training, if it is a single
             image beside larger batches, which batch norm cannot take.
         prefetch_factor: batches that each worker prepares ahead.
+        repeat: how often an epoch passes over the images, drawn anew each time: sets of a few images then
+            have epochs of more than a few steps.
         seed: start of every draw.
 
     Raises:
@@ -82,6 +85,7 @@ class BaseDataLoader(DataLoader, ABC):
         val_split: NonNegativeFloat | None = None,
         drop_last: bool | None = None,
         prefetch_factor: PositiveInt = 2,
+        repeat: PositiveInt = 1,
         seed: NonNegativeInt = 0,
         **dataset_options: Any,
     ) -> None:
@@ -102,18 +106,25 @@ class BaseDataLoader(DataLoader, ABC):
         self._threads = 0 if processes else num_workers
         self._processes = num_workers if processes else 0
         self._ahead = prefetch_factor
-        self._open(dataset, batch_size, not dataset.val if shuffle is None else shuffle, drop_last)
+        if dataset.val and repeat > 1:
+            raise ValueError("repeat: validation data (val is true) is the same at every pass")
+        shuffle = not dataset.val if shuffle is None else shuffle
+        self._open(dataset, batch_size, shuffle, drop_last, repeat)
 
-    def _open(self, dataset: BaseDataSet, batch_size: int, shuffle: bool, drop_last: bool | None) -> None:
+    def _open(
+        self, dataset: BaseDataSet, batch_size: int, shuffle: bool, drop_last: bool | None, repeat: int = 1
+    ) -> None:
         train = not dataset.val
-        if train and len(dataset) < batch_size:
+        length = len(dataset) * repeat
+        if train and length < batch_size:
             raise ValueError(
-                f"batch_size: {batch_size} is more than the {len(dataset)} images of the split; lower it"
+                f"batch_size: {batch_size} is more than the {length} images of the split; lower it, or raise "
+                "repeat"
             )
-        single = train and len(dataset) % batch_size == 1 and batch_size > 1
+        single = train and length % batch_size == 1 and batch_size > 1
         self.info: DatasetInfo = dataset.info
         self.batches = EpochBatches(
-            len(dataset),
+            length,
             batch_size,
             SampleKey,
             shuffle=shuffle,
@@ -257,6 +268,7 @@ def _start_worker(number: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    keep_freed_memory()  # decoders ask for the same few megabytes again and again
     info = get_worker_info()
     assert info is not None
     dataset: Any = info.dataset

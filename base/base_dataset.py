@@ -51,7 +51,10 @@ class Sample(NamedTuple):
 
 
 class SampleKey(NamedTuple):
-    """What a sampler asks for: a sample, in an epoch (which decides how it is augmented)."""
+    """What a sampler asks for: a sample, in an epoch (which decides how it is augmented).
+
+    An index from the length of the data set on is another pass over it, with draws of its own.
+    """
 
     epoch: int
     index: int  # type: ignore[assignment]
@@ -251,18 +254,19 @@ class BaseDataSet(Dataset, ABC):
             LabelError: the mask holds a value that is neither a class nor void.
         """
         rng = np.random.default_rng([self.seed, key.epoch, key.index])
+        index = key.index % len(self)
         if self.cache is not None:
-            image, label, image_id = self.cache[key.index]
+            image, label, image_id = self.cache[index]
             geometry = self.transform.plan(label, rng)
-        elif self._can_reduce(key.index):
-            sample = self.files[key.index]
+        elif self._can_reduce(index):
+            sample = self.files[index]
             label = self._load_label(sample, None)
             geometry = self.transform.plan(label, rng)
             image = self._read_image(sample, geometry.reduction)
             self._check_pair(image, label, sample, geometry.reduction)
             image_id = sample.image_id
         else:
-            image, label, image_id = self.load_checked(key.index)
+            image, label, image_id = self.load_checked(index)
             geometry = self.transform.plan(label, rng)
         image, label = self.transform.apply(image, label, geometry, self.info.fill_colour, rng)
         return LabelledImage(image, label, image_id)

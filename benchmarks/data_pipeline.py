@@ -1,6 +1,6 @@
 """Images per second of the input pipeline, beside albumentations and torchvision doing the same work.
 
-    python benchmarks/data_pipeline.py [--sets voc carvana cityscapes] [--images DIR] [--seconds 4]
+    python benchmarks/data_pipeline.py [--sets voc carvana cityscapes cityscapes-jpeg] [--seconds 4]
 
 The work: read an image and its mask, random scale 0.5 to 2, rotation up to 10 degrees, random crop, mirror,
 and a batch of eight ready as one uint8 array. Each contender has one worker. All run in turns, three
@@ -9,12 +9,16 @@ rounds, in one process tree on an otherwise idle machine; the median of the roun
 ``decode only`` reads the same files with the fastest decoder used here and does nothing else: what a
 pipeline without reduced decoding cannot exceed. Without ``--images`` the pictures are drawn: several
 octaves of noise, so that they compress about as photos do.
+
+Ours runs as in ``train.py``, with an allocator that keeps freed memory; the others run as they come, and
+albumentations once more with that allocator, because large pictures gain much by it on some machines.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +34,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dataloaders.folder import Folder
+from utils.allocator import keep_freed_memory
 from utils.image_io import read_image
 from utils.mask_io import read_mask
 
@@ -50,6 +55,7 @@ SETS = {
     "voc": Set((375, 500), ".jpg", 500, 380, 64),
     "carvana": Set((1280, 1918), ".jpg", 1024, 512, 24),
     "cityscapes": Set((1024, 2048), ".png", 2048, 768, 16),
+    "cityscapes-jpeg": Set((1024, 2048), ".jpg", 2048, 768, 16),
 }
 
 
@@ -176,31 +182,40 @@ def decode_only(folder: Path) -> Iterator[int]:
             yield 0
 
 
+def start(source: Iterator[Any], kind: Set) -> Iterator[Any]:
+    """Start the workers and fill the caches."""
+    for _ in range(max(2, kind.count // BATCH)):
+        next(source)
+    return source
+
+
 def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, float]:
     """Median images per second of each contender, in turns."""
-    contenders = {
-        "decode only": lambda: decode_only(folder),
-        "ours": lambda: endless(ours(kind, folder)),
-        "ours, worker process": lambda: endless(ours(kind, folder, worker_type="process")),
+    plain = {
         "albumentations": lambda: endless(peer_loader(folder, albumentations_work(kind))),
         "torchvision v2": lambda: endless(peer_loader(folder, torchvision_work(kind))),
     }
+    tuned = {
+        "albumentations, our allocator": plain["albumentations"],
+        "decode only": lambda: decode_only(folder),
+        "ours": lambda: endless(ours(kind, folder)),
+        "ours, worker process": lambda: endless(ours(kind, folder, worker_type="process")),
+    }
     if cached:
-        contenders["ours, cache in memory"] = lambda: endless(ours(kind, folder, cache="ram"))
-    open_now = {name: make() for name, make in contenders.items()}
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for source in open_now.values():
-        for _ in range(max(2, kind.count // BATCH)):  # start the workers, fill the caches
-            next(source)
+        tuned["ours, cache in memory"] = lambda: endless(ours(kind, folder, cache="ram"))
+    open_now = {name: start(make(), kind) for name, make in plain.items()}
+    keep_freed_memory()  # in this process, and in the workers that it starts from here on
+    open_now |= {name: start(make(), kind) for name, make in tuned.items()}
+    rates: dict[str, list[float]] = {name: [] for name in open_now}
     for _ in range(3):
         for name, source in open_now.items():
             for _ in range(4):  # what was prepared while others ran does not count
                 next(source)
-            start, done = time.perf_counter(), 0
-            while time.perf_counter() - start < seconds:
+            begin, done = time.perf_counter(), 0
+            while time.perf_counter() - begin < seconds:
                 next(source)
                 done += BATCH
-            rates[name].append(done / (time.perf_counter() - start))
+            rates[name].append(done / (time.perf_counter() - begin))
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
@@ -214,6 +229,11 @@ def main() -> None:
     parser.add_argument("--no-cache", action="store_true", help="leave out the cached contender")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if len(args.sets) > 1:  # each in a process of its own, whose allocator is untouched
+        for name in args.sets:
+            rest = [word for word in sys.argv[1:] if word not in ("--sets", *args.sets)]
+            subprocess.run([sys.executable, __file__, "--sets", name, *rest], check=True)
+        return
     for name in args.sets:
         with tempfile.TemporaryDirectory() as scratch:
             folder = args.images or Path(scratch)
@@ -226,7 +246,7 @@ def main() -> None:
         )
         for contender, rate in rates.items():
             share = rate / rates["albumentations"]
-            print(f"  {contender:<24} {rate:8.1f} images/s  {share:5.2f} x albumentations", flush=True)
+            print(f"  {contender:<30} {rate:8.1f} images/s  {share:5.2f} x albumentations", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 import check_data
+import dataloaders
 import init_config
+from base import BaseDataLoader
 from tests.dataloaders.trees import blocks, picture, save
+from utils.factory import build
 
 
 def write(
@@ -78,13 +81,35 @@ def test_colour_masks_and_grey_images(tmp_path, capsys):
 
 
 def test_rare_classes_are_weighted(tmp_path, capsys):
-    write(tmp_path, "i", "m", values=(0, 255))
+    write(tmp_path, "i", "m", values=(0, 1, 2))
     for number in range(6):
         mask = np.zeros((96, 128), np.uint8)
-        mask[:8, :8] = 255
+        mask[:8, :8] = 1
+        mask[40:] = 2
         save(tmp_path / "m" / f"{number:02d}.png", mask)
     config, text = run(tmp_path, capsys)
     assert config["class_weights"] == "median" and "0.52%" in text
+
+
+def test_two_classes_get_a_loss_that_counts_both_alike(tmp_path, capsys):
+    write(tmp_path, "i", "m", values=(0, 255))
+    config, text = run(tmp_path, capsys)
+    assert config["loss"] == "CE_DiceLoss" and "class_weights" not in config
+    assert "passes over the images" in text and config["train_loader"]["args"]["repeat"] > 1
+
+
+def test_views_of_one_object_stay_in_one_split(tmp_path, capsys):
+    for car in range(6):
+        for view in range(3):
+            name = f"car{car}_{view:02d}"
+            save(tmp_path / "i" / f"{name}.jpg", picture((64, 64), 3 * car + view))
+            save(tmp_path / "m" / f"{name}_mask.png", blocks((64, 64), [0, 1], 3 * car + view))
+    config, text = run(tmp_path, capsys)
+    loaders = [
+        build(dataloaders, BaseDataLoader, config[f"{part}_loader"], part) for part in ("train", "val")
+    ]
+    cars = [{sample.image_id[:4] for sample in loader.dataset.files} for loader in loaders]
+    assert cars[0] and cars[1] and not cars[0] & cars[1] and "together" in text
 
 
 def test_the_config_trains(tmp_path, capsys, monkeypatch):

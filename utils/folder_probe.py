@@ -57,6 +57,11 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
 
     @property
+    def names(self) -> list[str]:
+        """What the names of an image and its mask have in common, for each pair."""
+        return [image.stem.removesuffix(self.image_suffix) for image, _ in self.pairs]
+
+    @property
     def colour_masks(self) -> bool:
         return any(isinstance(value, tuple) for value in self.counts)
 

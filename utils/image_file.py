@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
 NPY = b"\x93NUMPY"
 TIFF = (b"II*\x00", b"MM\x00*")
-GREY, RGB = 0, 2  # colour types of a PNG header
+GREY, RGB, PALETTE = 0, 2, 3  # colour types of a PNG header
 _EXIF_ORIENTATION = 0x0112
 _open_lock = threading.Lock()  # Pillow keeps its pixel limit in a global
 
@@ -96,6 +97,14 @@ class PngHeader:
 
 def png_header(data: bytes) -> PngHeader | None:
     return PngHeader(data) if data.startswith(PNG) and len(data) > 33 else None
+
+
+def palette_as_grey(data: bytes) -> bytes:
+    """A PNG of palette indices as the grey PNG that stores the same bytes; its palette is left out."""
+    header = bytearray(data[8:29])  # length, name and content of the first chunk
+    header[17] = GREY
+    checksum = zlib.crc32(header[4:]).to_bytes(4, "big")
+    return PNG + bytes(header) + checksum + data[data.find(b"IDAT") - 4 :]
 
 
 def refuse_large(pixels: int, max_pixels: int) -> None:

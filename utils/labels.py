@@ -43,6 +43,7 @@ class LabelTable:
                 self._table[value] = index
                 self._legal[value] = True
         self._identity = bool((self._table[self._legal] == np.flatnonzero(self._legal)).all())
+        self._shift, self._span = _one_range(self._legal)
 
     def encode(self, mask: np.ndarray, source: str) -> np.ndarray:
         """Class indices of a raw mask.
@@ -59,11 +60,15 @@ class LabelTable:
         """
         if mask.dtype != np.uint8:
             return self._encode_wide(mask, source)
-        mask = np.ascontiguousarray(mask)
-        counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).reshape(-1)
-        if counts[~self._legal].any():
+        if not self._all_legal(mask):
             raise LabelError(self.complain(mask, source))
-        return mask if self._identity else cv2.LUT(mask, self._table)
+        return mask if self._identity else cv2.LUT(np.ascontiguousarray(mask), self._table)
+
+    def _all_legal(self, mask: np.ndarray) -> bool:
+        if self._span is not None:  # a tenth of the time that counting takes
+            return bool((mask + self._shift).max(initial=0) < self._span)
+        counts = cv2.calcHist([np.ascontiguousarray(mask)], [0], None, [256], [0, 256]).reshape(-1)
+        return not counts[~self._legal].any()
 
     def _encode_wide(self, mask: np.ndarray, source: str) -> np.ndarray:
         values, inverse = np.unique(mask, return_inverse=True)
@@ -94,6 +99,18 @@ class LabelTable:
         classes = sorted(value for value, index in self.indices.items() if index != IGNORE_INDEX)
         void = sorted(value for value, index in self.indices.items() if index == IGNORE_INDEX)
         return _ranges(classes) + (f" and {_ranges(void)} (void)" if void else "")
+
+
+def _one_range(legal: np.ndarray) -> tuple[np.uint8, int | None]:
+    """What to add, modulo 256, so that the legal ones of the 256 values become 0..length-1, and that length.
+
+    0..20 and 255 are one range in this arithmetic. The length is ``None`` where there are gaps.
+    """
+    starts = np.flatnonzero(legal & ~np.roll(legal, 1))
+    if len(starts) > 1:
+        return np.uint8(0), None
+    first = int(starts[0]) if len(starts) else 0
+    return np.uint8(-first % 256), int(legal.sum())
 
 
 def identity_table(num_classes: int, void_values: Sequence[int] = (IGNORE_INDEX,)) -> LabelTable:

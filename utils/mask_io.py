@@ -15,14 +15,16 @@ from utils.image_file import (
     JPEG,
     MAX_PIXELS,
     NPY,
+    PALETTE,
     first_line,
     load_npy,
     open_image,
+    palette_as_grey,
     png_header,
     read_bytes,
     refuse_large,
 )
-from utils.image_io import decode_grey_png, read_image
+from utils.image_io import decode_by_kornia, decode_grey_png, read_image
 
 _NO_JPEG = "a JPEG mask has had its values changed by the compression; store masks as PNG"
 
@@ -70,9 +72,15 @@ def _decode_mask(data: bytes, max_pixels: int) -> np.ndarray:
     if data.startswith(NPY):
         return _mask_from_npy(load_npy(data))
     header = png_header(data)
-    if header is not None and header.colour_type == GREY and header.depth == 8 and header.plain:
+    if header is not None and header.depth == 8:
         refuse_large(header.pixels, max_pixels)
-        return decode_grey_png(data, (header.height, header.width))
+        size = header.height, header.width
+        if header.colour_type == GREY and header.plain:
+            return decode_grey_png(data, size)
+        if header.colour_type == PALETTE:  # what is transparent does not matter for indices
+            indices = decode_by_kornia(palette_as_grey(data), size, "mono")
+            if indices is not None:
+                return indices
     image = open_image(data, max_pixels)
     if image.mode in ("P", "L"):
         array = np.array(image)

@@ -74,7 +74,10 @@ def split_groups(groups: Sequence[str], share: float, seed: int = 0) -> tuple[li
     """
     names = sorted(set(groups))
     if len(names) < 2:
-        raise ValueError(f"{len(groups)} images in {len(names)} group(s) cannot be split in two")
+        raise ValueError(
+            f"{len(groups)} images in {len(names)} group(s) cannot be split in two: images of one group (the "
+            "views of one car) stay together; is there a split that takes them all, such as 'trainval'?"
+        )
     members: dict[str, list[int]] = {name: [] for name in names}
     for index, group in enumerate(groups):
         members[group].append(index)

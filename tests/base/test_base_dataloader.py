@@ -124,6 +124,40 @@ def test_fewer_images_than_a_batch_is_an_error_in_training():
     assert len(Shapes(split="val", batch_size=8, num_images=3, val=True)) == 1
 
 
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 2}, {"num_workers": 2, "worker_type": "process"}])
+def test_an_epoch_may_pass_over_the_images_several_times(workers):
+    loader = Shapes(
+        split="train",
+        batch_size=4,
+        num_images=5,
+        image_size=32,
+        crop_size=16,
+        repeat=3,
+        drop_last=False,
+        **workers,
+    )
+    loader.set_epoch(1)
+    found = list(loader)
+    names = [name for batch in found for name in batch.image_ids]
+    assert len(loader) == len(found) == 4
+    assert {names.count(name) for name in names} == {3}
+    first = [
+        image
+        for batch in found
+        for image, name in zip(batch.images, batch.image_ids, strict=True)
+        if name == names[0]
+    ]
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
+    loader.set_epoch(1, start_step=2)
+    assert torch.equal(next(iter(loader)).images, found[2].images)
+
+
+def test_repeat_fills_a_batch_and_is_refused_for_validation():
+    assert len(next(iter(Shapes(split="train", batch_size=8, num_images=3, repeat=3))).images) == 8
+    with pytest.raises(ValueError, match="repeat: validation data"):
+        Shapes(split="val", batch_size=1, num_images=3, repeat=2, val=True)
+
+
 def test_a_misspelt_argument_gets_a_hint():
     spec = {"type": "VOC", "args": {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}}
     with pytest.raises(ConfigError, match=r"crop_sise: VOC has no such argument; did you mean 'crop_size'"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from utils import image_io
 from utils.errors import DataError
 from utils.image_file import image_size
 from utils.image_io import read_image, scale_to_uint8
@@ -112,11 +113,14 @@ def test_a_truncated_file_is_an_error_with_its_name(tmp_path, suffix, share):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["image", "mask"])
+@pytest.mark.parametrize("kind", ["image", "mask", "palette"])
 def test_flipped_bits_of_a_png_are_an_error(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     array, read = (noise, read_image) if kind == "image" else (noise[..., 0], read_mask)
-    Image.fromarray(array).save(tmp_path / "a.png")
+    picture = Image.fromarray(array)
+    if kind == "palette":
+        picture.putpalette(bytes(range(256)) * 3)
+    picture.save(tmp_path / "a.png")
     data = bytearray((tmp_path / "a.png").read_bytes())
     start = data.find(b"IDAT") + 8
     for offset in range(start, len(data) - 30, 97):
@@ -174,18 +178,24 @@ def test_a_jpeg_can_be_decoded_at_a_part_of_its_size(tmp_path, factor):
     assert read_image(tmp_path / "a.png", reduce=factor).shape == image.shape
 
 
-def test_masks_are_read_as_raw_indices(tmp_path):
+@pytest.mark.parametrize("kornia", [True, False])
+def test_masks_are_read_as_raw_indices(tmp_path, monkeypatch, kornia):
     """D16."""
+    if kornia:
+        pytest.importorskip("kornia_rs")
+    else:
+        monkeypatch.setattr(image_io, "_fast_png", lambda: None)
     mask = np.array([[0, 1, 2, 15, 20, 255]], np.uint8)
     grey = Image.fromarray(mask)
     palette = Image.fromarray(mask)
     palette.putpalette(bytes((7 * i) % 256 for i in range(768)))
     grey.save(tmp_path / "l.png")
     palette.save(tmp_path / "p.png")
+    palette.save(tmp_path / "t.png", transparency=bytes([0, 255, 3]))
     palette.save(tmp_path / "p.gif")
     grey.save(tmp_path / "l.tif")
     np.save(tmp_path / "n.npy", mask)
-    for name in ("l.png", "p.png", "l.tif", "n.npy"):
+    for name in ("l.png", "p.png", "t.png", "l.tif", "n.npy"):
         assert np.array_equal(read_mask(tmp_path / name), mask), name
     values = [0, 1, 2, 7, 30000, 65535]
     Image.fromarray(np.array([values], np.uint16)).save(tmp_path / "wide.png")

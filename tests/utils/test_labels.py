@@ -49,6 +49,22 @@ def test_a_table_refuses_classes_that_do_not_exist():
         LabelTable({0: 5}, 3)
 
 
+@pytest.mark.parametrize("legal", [
+    [0], [7], [255], [0, 255], [0, 1, 2, 255], [0, 128, 255], list(range(1, 151)), list(range(256)), [3, 4, 9],
+])  # fmt: skip
+def test_every_single_illegal_value_is_found(legal):
+    """One range of values (255 and 0 are neighbours) is checked in another way than several."""
+    table = LabelTable({value: 0 for value in legal}, 1)
+    mask = np.full((5, 70), legal[-1], np.uint8)
+    for value in range(256):
+        mask[3, 66] = value
+        if value in legal:
+            table.encode(mask, "m.png")
+        else:
+            with pytest.raises(LabelError, match=f"value {value} at"):
+                table.encode(mask, "m.png")
+
+
 def test_colours_become_indices_and_unknown_ones_are_an_error():
     """D26: an unlisted colour is never a class."""
     table = ColourTable({(0, 0, 0): 0, (255, 0, 0): 1, (0, 0, 255): 255})
