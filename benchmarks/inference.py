@@ -1,6 +1,6 @@
-"""Times inference modes on a 2048x1024 image against MONAI's windows and a zoom-and-float64 multi-scale.
+"""Times inference modes on a large image against MONAI's windows and a zoom-and-float64 multi-scale.
 
-    python benchmarks/inference.py [--classes 21 150] [--networks cheap UNet PSPNet] [--rounds 3]
+    python benchmarks/inference.py [--size 2048 1024] [--classes 21 150] [--networks cheap UNet PSPNet] [--rounds 3]
 
 Every case runs in a process of its own; the ways take turns. Printed: seconds (median, lowest, highest),
 seconds spent outside the network, seconds of CPU time (which other programs on the machine change less),
@@ -19,11 +19,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-HEIGHT, WIDTH, WINDOW, BATCH = 1024, 2048, 512, 4
+WINDOW, BATCH = 512, 4
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 OURS = ("whole", "sliding", "multiscale", "sliding-auto", "multiscale-auto")
 THEIRS = ("monai", "zoom")  # run as they are found elsewhere: no channels_last, the allocator as it is
@@ -37,19 +38,20 @@ def main() -> None:
         "--networks", nargs="+", default=["cheap"], choices=("cheap", "UNet", "PSPNet", "ENet")
     )
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=sorted({*OURS, *WAYS}))
+    parser.add_argument("--size", type=int, nargs=2, default=(2048, 1024), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
-        measure(args.case[0], int(args.case[1]), args.case[2])
+        measure(args.case[0], int(args.case[1]), args.case[2], *args.size)
         return
-    print(f"{WIDTH}x{HEIGHT} pixels, windows of {WINDOW}, {args.rounds} rounds")
+    print(f"{args.size[0]}x{args.size[1]} pixels, windows of {WINDOW}, {args.rounds} rounds")
     for network in args.networks:
         for classes in args.classes:
             runs: dict[str, list[tuple[float, ...]]] = {way: [] for way in args.ways}
             for _ in range(args.rounds):
                 for way in args.ways:
-                    runs[way].append(run_case(network, classes, way))
+                    runs[way].append(run_case(network, classes, way, args.size))
             for way, found in runs.items():
                 report(network, classes, way, found)
 
@@ -61,19 +63,20 @@ def report(network: str, classes: int, way: str, runs: list[tuple[float, ...]]) 
         f"({min(seconds):.2f}-{max(seconds):.2f}), outside the network "
         f"{statistics.median(run[1] for run in runs):6.2f} s, "
         f"CPU {statistics.median(run[2] for run in runs):6.2f} s, "
-        f"+{max(run[3] for run in runs):.2f} GB",
+        f"+{max(run[3] for run in runs):.2f} GB to {max(run[4] for run in runs):.2f} GB",
         flush=True,
     )
 
 
-def run_case(network: str, classes: int, way: str) -> tuple[float, ...]:
-    """One process: seconds, those outside the network, CPU seconds, GB added to its peak memory."""
+def run_case(network: str, classes: int, way: str, size: Sequence[int]) -> tuple[float, ...]:
+    """One process: seconds, those outside the network, CPU seconds, GB added to its peak memory, that peak."""
     command = [sys.executable, __file__, "--case", network, str(classes), way]
+    command += ["--size", *map(str, size)]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return tuple(map(float, words[-4:]))
+    return tuple(map(float, words[-5:]))
 
 
-def measure(network: str, classes: int, way: str) -> None:
+def measure(network: str, classes: int, way: str, width: int, height: int) -> None:
     """Predict twice; print the figures of the second time."""
     import numpy as np
     import torch
@@ -90,7 +93,7 @@ def measure(network: str, classes: int, way: str) -> None:
     net.forward, net.unfitted, inner = timed.calling(net.forward), timed.calling(net.unfitted), net.unfitted
     if way not in OURS:
         net.unfitted = inner  # called by forward, which is timed
-    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     predict = make_way(way, net, classes)
     small = np.ascontiguousarray(image[:128, :256])
     predict(small)  # loads what is loaded once
@@ -100,7 +103,7 @@ def measure(network: str, classes: int, way: str) -> None:
     predict(image)
     seconds, busy = time.perf_counter() - start, time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(seconds, seconds - timed.seconds, busy, (peak - before) / 2**20)
+    print(seconds, seconds - timed.seconds, busy, (peak - before) / 2**20, peak / 2**20)
 
 
 class Timed:
