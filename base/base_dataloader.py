@@ -194,7 +194,9 @@ class BaseDataLoader(DataLoader, ABC):
 
     def _iterate_processes(self) -> Iterator[Batch]:
         try:
-            for batch in super().__iter__():
+            with _one_cv2_thread():  # a fork of cv2's thread pool hangs when it is first asked for anything
+                batches = super().__iter__()
+            for batch in batches:
                 if isinstance(batch, SegwrightError):
                     raise batch
                 yield batch

@@ -1,6 +1,6 @@
 """Times inference modes on a large image against MONAI's windows and a zoom-and-float64 multi-scale.
 
-    python benchmarks/inference.py [--size 2048 1024] [--classes 21 150] [--networks cheap UNet PSPNet] [--rounds 3]
+    python benchmarks/inference.py [--size 2048 1024] [--classes 21 150] [--networks cheap UNet] [--rounds 3]
 
 Every case runs in a process of its own; the ways take turns. Printed: seconds (median, lowest, highest),
 seconds spent outside the network, seconds of CPU time (which other programs on the machine change less),

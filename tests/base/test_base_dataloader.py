@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import torch
 import dataloaders
 from base import BaseDataLoader
 from dataloaders import VOC, CamVid, Shapes
+from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, camvid, save, voc
 from utils.errors import ConfigError, DataError, LabelError
@@ -221,3 +225,24 @@ def test_groups_are_never_divided():
         split_groups(groups, 160)
     with pytest.raises(ValueError, match="cannot be split"):
         split_groups(["a", "a"], 0.5)
+
+
+def test_worker_processes_start_after_cv2_has_run_in_several_threads():
+    """A forked cv2 waits for ever for the threads that its parent had, once their number is set."""
+    code = (
+        "import cv2, numpy as np, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import dataloaders\n"
+        "cv2.setNumThreads(4)\n"
+        "cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (5, 5), 1)\n"
+        "options = {'num_workers': 1, 'worker_type': 'process', 'num_images': 8}\n"
+        "loader = dataloaders.Shapes(split='train', batch_size=4, **options)\n"
+        "print(len(list(loader)), cv2.getNumThreads())\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert run.communicate(timeout=60)[0].split() == ["2", "4"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)  # the worker as well, if it hangs
