@@ -193,9 +193,9 @@ class BaseDataLoader(DataLoader, ABC):
         return batch.pin_memory() if self.pin_memory else batch
 
     def _iterate_processes(self) -> Iterator[Batch]:
+        with _one_cv2_thread():  # a fork of a process whose cv2 has threads can never set their number
+            batches = super().__iter__()
         try:
-            with _one_cv2_thread():  # a fork of cv2's thread pool hangs when it is first asked for anything
-                batches = super().__iter__()
             for batch in batches:
                 if isinstance(batch, SegwrightError):
                     raise batch

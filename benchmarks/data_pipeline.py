@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,7 +160,7 @@ def ours(kind: Set, folder: Path, **options: Any) -> Folder:
     )  # fmt: skip
 
 
-def endless(loader: Any) -> Iterator[Any]:
+def endless(loader: Any) -> Generator[Any, None, None]:
     epoch = 0
     while True:
         epoch += 1
@@ -169,7 +169,7 @@ def endless(loader: Any) -> Iterator[Any]:
         yield from loader
 
 
-def decode_only(folder: Path) -> Iterator[int]:
+def decode_only(folder: Path) -> Generator[int, None, None]:
     pairs = list(
         zip(sorted((folder / "images").iterdir()), sorted((folder / "masks").iterdir()), strict=True)
     )
@@ -182,7 +182,7 @@ def decode_only(folder: Path) -> Iterator[int]:
             yield 0
 
 
-def start(source: Iterator[Any], kind: Set) -> Iterator[Any]:
+def start(source: Generator[Any, None, None], kind: Set) -> Generator[Any, None, None]:
     """Start the workers and fill the caches."""
     for _ in range(max(2, kind.count // BATCH)):
         next(source)
@@ -216,6 +216,8 @@ def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, 
                 next(source)
                 done += BATCH
             rates[name].append(done / (time.perf_counter() - begin))
+    for source in open_now.values():
+        source.close()
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
@@ -228,7 +230,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="per contender and round")
     parser.add_argument("--no-cache", action="store_true", help="leave out the cached contender")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    one_thread(0)  # before the first fork: a fork of cv2's thread pool hangs
     if len(args.sets) > 1:  # each in a process of its own, whose allocator is untouched
         for name in args.sets:
             rest = [word for word in sys.argv[1:] if word not in ("--sets", *args.sets)]
