@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from base.sample import Sample, SampleKey, check_pair, fingerprint
 from utils.array_cache import open_cache
-from utils.augmentation import Ranges, Size
+from utils.augmentation import Ranges
 from utils.batch import LabelledImage
 from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 from utils.errors import DataError
 from utils.external_augmentation import Albumentations
-from utils.image_file import exif_orientation, image_size, is_jpeg
+from utils.image_file import is_jpeg
 from utils.image_io import read_image
 from utils.labels import ColourTable, LabelTable
 from utils.mask_io import read_colour_mask, read_mask
@@ -30,34 +30,11 @@ from utils.palette import voc_palette
 from utils.signature import merged_parameters
 from utils.transform import Transform, as_range, as_size
 from utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from utils.warp import Size
+
+__all__ = ["BaseDataSet", "Sample", "SampleKey"]
 
 logger = logging.getLogger(__name__)
-
-
-class Sample(NamedTuple):
-    """One pair on disk.
-
-    Attributes:
-        image_id: name of the pair, unique in the data set.
-        image: the image file.
-        mask: the mask file; ``None`` where a split has no labels.
-        group: images of one group (one car, one video) stay in one part of a split.
-    """
-
-    image_id: str
-    image: Path
-    mask: Path | None
-    group: str = ""
-
-
-class SampleKey(NamedTuple):
-    """What a sampler asks for: a sample, in an epoch (which decides how it is augmented).
-
-    An index from the length of the data set on is another pass over it, with draws of its own.
-    """
-
-    epoch: int
-    index: int  # type: ignore[assignment]
 
 
 class BaseDataSet(Dataset, ABC):
@@ -93,6 +70,9 @@ class BaseDataSet(Dataset, ABC):
         flip: probability of a mirror image; true is 0.5.
         vertical_flip: probability of an upside-down image; true is 0.5.
         rotate: degrees either way; true is 10, or [lowest, highest].
+        elastic: bend the crop: standard deviation, in its pixels, of the displacements of points 64 pixels
+            apart; true is 8.
+        grid: stretch or squeeze the rows and columns of cells of 64 pixels by up to this share; true is 0.3.
         blur: standard deviation of a Gaussian in pixels: true is 0 to 1.5, or [lowest, highest].
         brightness: all channels are raised or lowered by up to this share of the full range.
         contrast: differences are changed by a factor of up to 1 +- this.
@@ -137,6 +117,8 @@ class BaseDataSet(Dataset, ABC):
         flip: bool | Fraction = True,
         vertical_flip: bool | Fraction = False,
         rotate: bool | NonNegativeFloat | tuple[float, float] = False,
+        elastic: bool | NonNegativeFloat = False,
+        grid: bool | Fraction = False,
         blur: bool | tuple[NonNegativeFloat, NonNegativeFloat] = False,
         brightness: Fraction = 0.0,
         contrast: Fraction = 0.0,
@@ -166,6 +148,8 @@ class BaseDataSet(Dataset, ABC):
             contrast=contrast,
             saturation=saturation,
             hue=hue,
+            elastic=8.0 if elastic is True else float(elastic),
+            grid=0.3 if grid is True else float(grid),
         )
         self.transform = Transform(
             ranges=ranges,
@@ -263,7 +247,7 @@ class BaseDataSet(Dataset, ABC):
             label = self._load_label(sample, None)
             geometry = self.transform.plan(label, rng)
             image = self._read_image(sample, geometry.reduction)
-            self._check_pair(image, label, sample, geometry.reduction)
+            check_pair(image, label, sample, geometry.reduction)
             image_id = sample.image_id
         else:
             image, label, image_id = self.load_checked(index)
@@ -278,7 +262,7 @@ class BaseDataSet(Dataset, ABC):
             DataError: as :meth:`load`.
         """
         image, label, image_id = self._load_data(index)
-        self._check_pair(image, label, self.files[index] if self.files else None)
+        check_pair(image, label, self.files[index] if self.files else None)
         return image, label, image_id
 
     def subset(self, indices: Sequence[int], *, val: bool = False) -> BaseDataSet:
@@ -298,13 +282,7 @@ class BaseDataSet(Dataset, ABC):
 
     def fingerprint(self) -> str:
         """Changes when a file of the data set, its size or time, or the meaning of mask values does."""
-        digest = hashlib.sha256(f"{type(self).__qualname__} {self.split} {vars(self.table)}".encode())
-        for sample in self.files:
-            for path in (sample.image, sample.mask):
-                if path is not None:
-                    status = path.stat()
-                    digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
-        return digest.hexdigest()
+        return fingerprint(self.files, f"{type(self).__qualname__} {self.split} {vars(self.table)}")
 
     @property
     def val(self) -> bool:
@@ -351,21 +329,3 @@ class BaseDataSet(Dataset, ABC):
             assert size is not None
             return np.full(size, IGNORE_INDEX, np.uint8)
         return self.table.encode(self._read_mask(sample), str(sample.mask))
-
-    def _check_pair(
-        self, image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1
-    ) -> None:
-        height, width = label.shape
-        if image.shape[:2] == (-(-height // reduce), -(-width // reduce)):
-            return
-        raise DataError(_describe_mismatch(image.shape[:2], label.shape[:2], sample, reduce))
-
-
-def _describe_mismatch(image: Size, label: Size, sample: Sample | None, reduce: int) -> str:
-    if sample is None:
-        return f"the image is {image[1]}x{image[0]}, its label {label[1]}x{label[0]} pixels"
-    height, width = image_size(sample.image) if reduce > 1 else image
-    text = f"{sample.image} is {width}x{height} pixels, its mask {sample.mask} {label[1]}x{label[0]}"
-    if (width, height) == label and exif_orientation(sample.image) >= 5:
-        text += "; the photo carries an EXIF rotation that the mask has applied: rotate the photo's pixels"
-    return text

@@ -7,49 +7,20 @@ is painted with the mean colour in the image and with void in the label, after c
 
 from __future__ import annotations
 
-import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.dataset_info import IGNORE_INDEX
+from utils.deformation import draw_field, smallest_step
 from utils.lazy import lazy_import
+from utils.warp import Geometry, Size
 
 if TYPE_CHECKING:
     import cv2
 else:
     cv2 = lazy_import("cv2")
-
-Size = tuple[int, int]  # height, width
-
-_JPEG_REDUCTIONS = (8, 4, 2)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where each pixel of the output comes from.
-
-    Attributes:
-        size: (height, width) of the output.
-        matrix: (2, 3) float64; source point = matrix @ (x, y, 1) of the output, both measured from the
-            corner of the image, so that the centre of the first pixel is (0.5, 0.5).
-        ratio: output pixels per source pixel, below 1 where the image shrinks.
-    """
-
-    size: Size
-    matrix: np.ndarray
-    ratio: float
-
-    @property
-    def reduction(self) -> int:
-        """The largest of 1, 2, 4, 8 by which the source can shrink first and still have all the detail."""
-        return next((k for k in _JPEG_REDUCTIONS if self.ratio * k <= 1), 1)
-
-    @property
-    def is_identity(self) -> bool:
-        return bool(np.array_equal(self.matrix, [[1, 0, 0], [0, 1, 0]]))
 
 
 @dataclass(frozen=True)
@@ -66,6 +37,8 @@ class Ranges:
         contrast: factor lies in 1 - contrast .. 1 + contrast; so for saturation.
         saturation: RGB images only.
         hue: degrees by which hues may turn either way; RGB images only.
+        elastic: standard deviation in pixels of the displacements of a coarse grid.
+        grid: share by which the rows and columns of that grid may grow or shrink.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -77,6 +50,8 @@ class Ranges:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    elastic: float = 0.0
+    grid: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("scale", "rotate", "blur"):
@@ -118,7 +93,7 @@ def draw_geometry(
     crop_size: Size | None = None,
     centre: tuple[float, float] | None = None,
 ) -> Geometry:
-    """Draw scale, rotation, place of the crop and flips.
+    """Draw scale, rotation, place of the crop, flips, and how it is bent.
 
     Args:
         size: (height, width) of the image.
@@ -140,7 +115,11 @@ def draw_geometry(
             (scaled[1 - a] - output[1 - a], place[a], scaled[1 - a], output[1 - a]) for a in (0, 1)
         )
     )
-    return _geometry(size, scaled, output, (corner[0], corner[1]), angle, bool(flips[0]), bool(flips[1]))
+    plan = _geometry(size, scaled, output, (corner[0], corner[1]), angle, bool(flips[0]), bool(flips[1]))
+    if not (ranges.elastic or ranges.grid):
+        return plan
+    field = draw_field(output, ranges.elastic, ranges.grid, rng)
+    return replace(plan, field=field, ratio=plan.ratio / smallest_step(field))
 
 
 def scaled_size(size: Size, ratio: float) -> Size:
@@ -183,68 +162,7 @@ def _geometry(
     return Geometry(output, (stretch @ matrix)[:2], ratio)
 
 
-# ---- pixels --------------------------------------------------------------------------------------
-
-
-def warp_label(label: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Nearest value of (H, W) uint8; void outside."""
-    if geometry.is_identity and geometry.size == label.shape:
-        return label
-    if _is_plain_crop(geometry, label.shape[:2]):
-        return _slice(label, geometry)
-    return cv2.warpAffine(
-        label, _cv_matrix(geometry.matrix), _wh(geometry.size),
-        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE_INDEX,
-    )  # fmt: skip
-
-
-def warp_image(image: np.ndarray, geometry: Geometry, full_size: Size | None = None) -> np.ndarray:
-    """Bilinear values of (H, W, C) uint8, averaged first where the image shrinks to a half or less.
-
-    Outside, the colours of the border go on; :func:`fill_outside` paints over them.
-
-    Args:
-        image: the image, or a copy of it that was reduced when it was decoded.
-        geometry: in coordinates of the full image.
-        full_size: (height, width) of the full image, where ``image`` is a reduced one.
-    """
-    size = (image.shape[0], image.shape[1])
-    full_size = full_size or size
-    if size == full_size:
-        if geometry.is_identity and geometry.size == size:
-            return image
-        if _is_plain_crop(geometry, size):
-            return _slice(image, geometry)
-    matrix = np.diag([size[1] / full_size[1], size[0] / full_size[0]]) @ geometry.matrix
-    ratio = geometry.ratio * max(full_size[0] / size[0], full_size[1] / size[1])
-    steps = max(int(1 / ratio + 1e-6), 1)
-    image, matrix = _cut(image, matrix, geometry.size, steps)
-    if steps > 1:
-        image, matrix = _shrink(image, matrix, steps)
-    return _warp_channels(image, matrix, geometry.size)
-
-
-def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: tuple[int, ...]) -> np.ndarray:
-    """Paint what lies outside the source with one colour; the image itself where nothing does.
-
-    Args:
-        image: the output, (H, W, C) uint8; it is painted on where it is no view of the source.
-        geometry: how it was made.
-        full_size: (height, width) of the source.
-        fill: one value of 0..255 per channel.
-    """
-    x, y = geometry.matrix @ _corners(geometry.size)
-    if min(x.min(), y.min()) >= 0 and x.max() <= full_size[1] and y.max() <= full_size[0]:
-        return image
-    inside = cv2.warpAffine(
-        np.ones(full_size, np.uint8), _cv_matrix(geometry.matrix), _wh(geometry.size),
-        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=0,
-    )  # fmt: skip
-    canvas = _plain_colour(image.shape, tuple(fill))
-    if image.shape[2] > 4:
-        return np.where(inside[..., None], image, canvas)
-    return cv2.copyTo(image, inside, canvas.copy()).reshape(image.shape)
+# ---- colour --------------------------------------------------------------------------------------
 
 
 def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -294,84 +212,3 @@ def _hue_saturation(saturation: float, angle: float) -> np.ndarray:
         ]
     )
     return luma + (np.eye(3) - luma) @ turn @ stretch
-
-
-@functools.lru_cache(maxsize=8)
-def _plain_colour(shape: tuple[int, ...], colour: tuple[int, ...]) -> np.ndarray:
-    """An image of one colour; numpy takes longer to fill it than cv2 to warp a picture."""
-    return np.ascontiguousarray(np.broadcast_to(np.array(colour, np.uint8), shape))
-
-
-def _wh(size: Size) -> tuple[int, int]:
-    return size[1], size[0]
-
-
-def _cv_matrix(matrix: np.ndarray) -> np.ndarray:
-    """From corner-based coordinates to cv2's, where the centre of the first pixel is (0, 0)."""
-    moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
-    return moved
-
-
-def _is_plain_crop(geometry: Geometry, full_size: Size) -> bool:
-    """Whether the output is a part of the source with nothing resampled and nothing outside."""
-    left, top = geometry.matrix[:, 2]
-    return (
-        bool(np.array_equal(geometry.matrix[:, :2], np.eye(2)))
-        and left == int(left)
-        and top == int(top)
-        and 0 <= left <= full_size[1] - geometry.size[1]
-        and 0 <= top <= full_size[0] - geometry.size[0]
-    )
-
-
-def _slice(array: np.ndarray, geometry: Geometry) -> np.ndarray:
-    left, top = (int(value) for value in geometry.matrix[:, 2])
-    return array[top : top + geometry.size[0], left : left + geometry.size[1]]
-
-
-def _corners(size: Size) -> np.ndarray:
-    """The corners of an output as columns (x, y, 1)."""
-    return np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]], [1, 1, 1, 1]], np.float64)
-
-
-def _cut(image: np.ndarray, matrix: np.ndarray, size: Size, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the source that the output needs, in whole blocks of ``steps``, and where it begins."""
-    spans = []
-    for axis, length in ((0, image.shape[1]), (1, image.shape[0])):
-        reached = matrix[axis] @ _corners(size)
-        margin = 2 * steps  # the taps of the interpolation
-        first = max(int((reached.min() - margin) // steps) * steps, 0)
-        last = min(int(-(-(reached.max() + margin) // steps)) * steps, length)
-        first = min(first, max(length - steps, 0))
-        spans.append((first, max(last, first + 1)))
-    (left, right), (top, bottom) = spans
-    moved = matrix.copy()
-    moved[:, 2] -= (left, top)
-    return image[top:bottom, left:right], moved
-
-
-def _shrink(image: np.ndarray, matrix: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average over blocks of ``steps`` pixels, so that the warp's four taps miss nothing."""
-    height, width = image.shape[:2]
-    small = max(width // steps, 1), max(height // steps, 1)
-    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], -1)
-    return shrunk, np.diag([small[0] / width, small[1] / height]) @ matrix
-
-
-def _warp_channels(image: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
-    """Bilinear warp of any number of channels; cv2 takes up to four, and four faster than three."""
-    channels = image.shape[2]
-    if channels > 4:
-        parts = [
-            _warp_channels(np.ascontiguousarray(image[..., first : first + 4]), matrix, size)
-            for first in range(0, channels, 4)
-        ]
-        return np.concatenate(parts, axis=2)
-    if channels == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-    warped = cv2.warpAffine(
-        image, _cv_matrix(matrix), _wh(size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB) if channels == 3 else warped.reshape(*size, channels)

@@ -9,21 +9,17 @@ from typing import Any
 import numpy as np
 
 from utils.augmentation import (
-    Geometry,
     Ranges,
-    Size,
     blur_image,
     draw_geometry,
-    fill_outside,
     jitter_colour,
     long_side_ratio,
     resized,
-    warp_image,
-    warp_label,
     whole_image,
 )
 from utils.dataset_info import IGNORE_INDEX
 from utils.external_augmentation import Albumentations
+from utils.warp import Geometry, Size, fill_outside, warp_image, warp_label
 
 _CROP_TRIES = 10  # draws of a crop before one with too little in it is taken all the same
 

@@ -35,7 +35,7 @@ WORKERS = [
 @pytest.mark.parametrize(("workers", "kind"), [(1, "thread"), (4, "thread"), (1, "process"), (2, "process")])
 def test_batches_do_not_depend_on_the_workers(tmp_path, workers, kind):
     """D33."""
-    args = dict(**voc(tmp_path), split="train", batch_size=2, shuffle=True, **FAMILY)
+    args = dict(**voc(tmp_path), split="train", batch_size=2, shuffle=True, elastic=True, grid=True, **FAMILY)
     alone, helped = VOC(**args), VOC(**args, num_workers=workers, worker_type=kind)
     for epoch in (1, 2):  # persistent workers must see the second epoch too
         assert equal(batches(alone, epoch), batches(helped, epoch))

@@ -4,17 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from utils import augmentation
-from utils.augmentation import (
-    Geometry,
-    Ranges,
-    blur_image,
-    draw_geometry,
-    jitter_colour,
-    resized,
-    warp_label,
-    whole_image,
-)
+from utils import warp
+from utils.augmentation import Ranges, blur_image, draw_geometry, jitter_colour, resized, whole_image
+from utils.warp import Geometry, warp_label
 
 FILL = (124, 116, 104)
 
@@ -22,9 +14,7 @@ FILL = (124, 116, 104)
 def warp_image(image, geometry, fill, full_size=None):
     """Both steps of the image: the warp, then the colour outside."""
     full_size = full_size or image.shape[:2]
-    return augmentation.fill_outside(
-        augmentation.warp_image(image, geometry, full_size), geometry, full_size, fill
-    )
+    return warp.fill_outside(warp.warp_image(image, geometry, full_size), geometry, full_size, fill)
 
 
 def ramp(height: int, width: int) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""What a data set lists and what a sampler asks for; checks that an image and its label belong together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.errors import DataError
+from utils.image_file import exif_orientation, image_size
+from utils.warp import Size
+
+
+class Sample(NamedTuple):
+    """One pair on disk.
+
+    Attributes:
+        image_id: name of the pair, unique in the data set.
+        image: the image file.
+        mask: the mask file; ``None`` where a split has no labels.
+        group: images of one group (one car, one video) stay in one part of a split.
+    """
+
+    image_id: str
+    image: Path
+    mask: Path | None
+    group: str = ""
+
+
+class SampleKey(NamedTuple):
+    """What a sampler asks for: a sample, in an epoch (which decides how it is augmented).
+
+    An index from the length of the data set on is another pass over it, with draws of its own.
+    """
+
+    epoch: int
+    index: int  # type: ignore[assignment]
+
+
+def fingerprint(files: Sequence[Sample], start: str) -> str:
+    """Changes when ``start`` does, or a file, its size or its time."""
+    digest = hashlib.sha256(start.encode())
+    for sample in files:
+        for path in (sample.image, sample.mask):
+            if path is not None:
+                status = path.stat()
+                digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1) -> None:
+    """Raise an error unless image and label have the same size.
+
+    Args:
+        image: (H, W, C), or a copy at 1/``reduce`` of its size, its sides rounded up.
+        label: (H, W).
+        sample: their files, for the message; ``None`` where they are drawn.
+        reduce: how much smaller the image is.
+
+    Raises:
+        DataError: the sizes differ.
+    """
+    height, width = label.shape
+    if image.shape[:2] != (-(-height // reduce), -(-width // reduce)):
+        raise DataError(_describe_mismatch(image.shape[:2], label.shape[:2], sample, reduce))
+
+
+def _describe_mismatch(image: Size, label: Size, sample: Sample | None, reduce: int) -> str:
+    if sample is None:
+        return f"the image is {image[1]}x{image[0]}, its label {label[1]}x{label[0]} pixels"
+    height, width = image_size(sample.image) if reduce > 1 else image
+    text = f"{sample.image} is {width}x{height} pixels, its mask {sample.mask} {label[1]}x{label[0]}"
+    if (width, height) == label and exif_orientation(sample.image) >= 5:
+        text += "; the photo carries an EXIF rotation that the mask has applied: rotate the photo's pixels"
+    return text
