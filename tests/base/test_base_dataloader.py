@@ -85,22 +85,6 @@ def test_a_dead_worker_is_one_line(tmp_path):
         list(DyingLoader(split="train", batch_size=2, num_workers=1, worker_type="process"))
 
 
-@pytest.mark.timeout(60)
-def test_worker_processes_start_after_cv2_has_used_several_threads():
-    """A forked child that asks cv2 for another number of threads waits for a pool that it does not have."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(2)
-    try:
-        for _ in range(5):
-            cv2.resize(np.zeros((1500, 1500, 3), np.uint8), (2200, 2200), interpolation=cv2.INTER_CUBIC)
-        loader = Shapes(
-            split="train", batch_size=2, num_images=4, image_size=32, num_workers=1, worker_type="process"
-        )
-        assert len(batches(loader)) == 2 and cv2.getNumThreads() == 2
-    finally:
-        cv2.setNumThreads(threads)
-
-
 @pytest.mark.parametrize("workers", WORKERS)
 def test_leaving_an_epoch_early_leaves_nothing_behind(workers):
     before = threading.active_count(), cv2.getNumThreads()
