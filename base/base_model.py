@@ -186,7 +186,8 @@ def is_exporting() -> bool:
 
 
 def _fit(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    if logits.shape[-2:] == size:
+    # recorded by torch.jit.trace, sizes are tensors, on which no branch may hang; the same size changes nothing
+    if not torch.jit.is_tracing() and logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)
 

@@ -161,6 +161,17 @@ def test_exports(name):
         assert torch.allclose(exported(images).logits, expected, atol=1e-4 * max(1, expected.abs().max()))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")  # newer releases call all of TorchScript deprecated
+@pytest.mark.parametrize("name", registered())
+def test_traces(name):
+    torch.manual_seed(0)
+    model = smallest(name).eval()
+    with torch.inference_mode():
+        traced = torch.jit.trace(model, (torch.randn(1, 3, 33, 64),), check_trace=False)
+        images = torch.randn(1, 3, 33, 64)
+        assert torch.equal(traced(images)[0], model(images).logits)
+
+
 @pytest.mark.parametrize("name", registered())
 def test_channels_last_bf16_gives_close_logits(name):
     model = smallest(name).eval()

@@ -63,11 +63,18 @@ def test_torchvision_counts(architecture, expected):
         lambda **o: TV(4, 5, "lraspp_mobilenet_v3_large", False, **o),
     ],
 )
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")  # in their own code
 def test_contract(build):
     torch.manual_seed(0)
     model = build()
     for size in ((1, 1), (33, 47), (70, 31)):
         assert model.eval()(torch.randn(1, 5, *size)).logits.shape == (1, 4, *size)
+    with torch.inference_mode():
+        batch, odd = torch.randn(2, 5, 40, 56), torch.randn(1, 5, 33, 47)
+        singles = torch.cat([model(image[None]).logits for image in batch])
+        assert torch.allclose(model(batch).logits, singles, atol=1e-5 * max(1, singles.abs().max()))
+        traced = torch.jit.trace(model, (odd,), check_trace=False)
+        assert torch.equal(traced(odd * 2)[0], model(odd * 2).logits)
     model.train()
     images = torch.randn(2, 5, 64, 96)
     output = model(images)
