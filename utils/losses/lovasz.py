@@ -12,7 +12,8 @@ from torch.autograd.function import once_differentiable
 from utils.dataset_info import IGNORE_INDEX
 from utils.losses.base import RegionLoss, as_weight, rows
 
-BINS = 4096
+MOST_BINS, LEAST_BINS = 16384, 4096
+_TABLE = 2**19  # entries over all classes: more bins are closer to the definition until they leave the cache
 
 
 class LovaszSoftmax(RegionLoss):
@@ -20,8 +21,9 @@ class LovaszSoftmax(RegionLoss):
 
     The definition sorts every class's errors. What it needs of the order is only how many foreground and
     background pixels have a larger error, and a histogram of the errors has these counts: ``exact=False``
-    takes that way, many times faster. Pixels within one of 4096 bins of error share one gradient, which
-    changes loss and gradient by less than the rounding of a float32 sort does.
+    takes that way, many times faster. Pixels within one of 16384 bins of error (8192 from 33 classes on,
+    4096 from 65) share one gradient, which changes loss and gradient by less than the rounding of a float32
+    sort does.
 
     Args:
         classes: ``present`` averages the classes that the target has, ``all`` every class.
@@ -80,18 +82,19 @@ class _HistogramLovasz(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, labels: Tensor, valid: Tensor, share: Tensor) -> Tensor:
         """(N, C, P), (N, P), (N, P), (C,) -> scalar."""
         classes = logits.shape[1]
+        bins = _bins(classes)
         probability = logits.softmax(dim=1)
         probability.mul_(valid[:, None])  # void: error 0, and no gradient through the softmax
         true = probability.gather(1, labels[:, None])[:, 0]
-        offset = torch.arange(classes, dtype=torch.int32, device=logits.device) * BINS
-        place = _bin(probability).add_(offset[:, None])  # N, C, P
-        own = (labels * BINS).to(torch.int32)
+        offset = torch.arange(classes, dtype=torch.int32, device=logits.device) * bins
+        place = _bin(probability, bins).add_(offset[:, None])  # N, C, P
+        own = (labels * bins).to(torch.int32)
         # every pixel of every class, less those of the class itself (foreground) and void
-        everything = torch.bincount(place.flatten(), minlength=classes * BINS).view(classes, BINS)
-        background = everything - _count(own + _bin(true), valid, classes)
+        everything = torch.bincount(place.flatten(), minlength=classes * bins).view(classes, bins)
+        background = everything - _count(own + _bin(true, bins), valid, classes, bins)
         background[:, 0] -= (~valid).sum()
-        place_true = own + _bin(1 - true)
-        foreground = _count(place_true, valid, classes)
+        place_true = own + _bin(1 - true, bins)
+        foreground = _count(place_true, valid, classes, bins)
         step_fore, step_back = _steps(foreground, background, share)
         # index_select: ten times as fast as indexing on a CPU
         slope = step_back.flatten().index_select(0, place.flatten()).view(place.shape)  # d loss / d error
@@ -109,15 +112,23 @@ class _HistogramLovasz(torch.autograd.Function):
         return grad * gradient, None, None, None
 
 
-def _count(place: Tensor, valid: Tensor, classes: int) -> Tensor:
-    """Histogram of the valid places, (classes, BINS)."""
-    trash = classes * BINS  # where void pixels go: no boolean indexing, for which the host would have to wait
+def _bins(classes: int) -> int:
+    """Bins per class: a power of two, fewer where many classes would need large tables (down to 4096)."""
+    bins = MOST_BINS
+    while bins > LEAST_BINS and classes * bins > _TABLE:
+        bins //= 2
+    return bins
+
+
+def _count(place: Tensor, valid: Tensor, classes: int, bins: int) -> Tensor:
+    """Histogram of the valid places, (classes, bins)."""
+    trash = classes * bins  # where void pixels go: no boolean indexing, for which the host would have to wait
     found = torch.bincount(torch.where(valid, place, trash).flatten(), minlength=trash + 1)
-    return found[:trash].view(classes, BINS)
+    return found[:trash].view(classes, bins)
 
 
-def _bin(error: Tensor) -> Tensor:
-    return (error * BINS).to(torch.int32).clamp_(max=BINS - 1)
+def _bin(error: Tensor, bins: int) -> Tensor:
+    return (error * bins).to(torch.int32).clamp_(max=bins - 1)
 
 
 def _steps(foreground: Tensor, background: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,12 +139,12 @@ def _steps(foreground: Tensor, background: Tensor, share: Tensor) -> tuple[Tenso
     both kinds came evenly mixed; the shares add up to exactly that growth.
 
     Args:
-        foreground: (C, BINS) counts.
-        background: (C, BINS) counts.
+        foreground: (C, bins) counts.
+        background: (C, bins) counts.
         share: (C,) factor of each class.
 
     Returns:
-        Per foreground and per background pixel, both (C, BINS).
+        Per foreground and per background pixel, both (C, bins).
     """
     fore, back = foreground.double(), background.double()
     total = fore.sum(dim=1, keepdim=True)
