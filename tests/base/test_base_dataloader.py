@@ -87,6 +87,7 @@ def test_a_dead_worker_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_leaving_an_epoch_early_leaves_nothing_behind(workers):
+    """D34: cv2's number of threads is put back too."""
     before = threading.active_count(), cv2.getNumThreads()
     loader = Shapes(split="train", batch_size=2, num_images=64, image_size=32, **workers)
     loader.set_epoch(1)
@@ -127,6 +128,7 @@ def test_a_single_last_image_is_dropped_in_training_only(length, options, expect
 
 
 def test_fewer_images_than_a_batch_is_an_error_in_training():
+    """D37."""
     with pytest.raises(ValueError, match="batch_size: 8 is more than the 3 images"):
         Shapes(split="train", batch_size=8, num_images=3)
     assert len(Shapes(split="val", batch_size=8, num_images=3, val=True)) == 1
@@ -184,12 +186,14 @@ def test_a_misspelt_argument_gets_a_hint():
     ({"data_dir": "x"}, "no such argument"),
 ])  # fmt: skip
 def test_bad_options_are_config_errors(args, message):
+    """D32: augment beside val is one of them."""
     spec = {"type": "Shapes", "args": {"batch_size": 2, "split": "train", **args}}
     with pytest.raises(ConfigError, match=message):
         build(dataloaders, BaseDataLoader, spec, "train_loader")
 
 
 def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
+    """D09."""
     loader = VOC(**voc(tmp_path), split="train", batch_size=4, val=True)
     (batch,) = batches(loader)
     assert batch.images.shape == (4, 64, 65, 3)

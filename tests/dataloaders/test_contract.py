@@ -75,6 +75,7 @@ def test_every_class_fact_agrees(tree):
 
 @every
 def test_validation_gives_whole_images_and_nothing_random(tree):
+    """D30, D31."""
     loader = make(tree, val=True)
     sizes = [loader.dataset._load_data(i)[1].shape for i in range(len(loader.dataset))]
     seen = 0
@@ -145,6 +146,7 @@ def test_the_data_set_pickles(tree):
 
 @every
 def test_val_split_is_disjoint_stable_and_never_augmented(tree):
+    """D22."""
     loader = make(tree, val_split=1, batch_size=1, **FAMILY)
     rest = loader.get_val_loader()
     groups = set(loader.dataset.groups()), set(rest.dataset.groups())

@@ -30,6 +30,7 @@ def names(dataset):
 
 
 def test_255_is_a_class_where_the_config_says_so(tmp_path):
+    """D29: values are named, not guessed by a threshold."""
     dataset = FolderDataSet(tree(tmp_path), val=True, **BINARY)
     item = dataset.load(SampleKey(0, 0))
     assert set(np.unique(item.label)) == {0, 1}

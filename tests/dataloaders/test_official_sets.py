@@ -36,7 +36,12 @@ from utils.errors import DataError, LabelError
 
 
 def test_voc_and_camvid_have_their_official_classes():
-    assert len(VOCDataSet.classes) == 21 and VOCDataSet.classes[15] == "person"
+    """D27: also the normalisation that ImageNet's weights expect."""
+    names = "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    names += "pottedplant sheep sofa train tvmonitor"
+    assert VOCDataSet.classes == ("background", *names.split())
+    for dataset in (VOCDataSet, CamVidDataSet):
+        assert tuple(dataset.mean) == (0.485, 0.456, 0.406) and tuple(dataset.std) == (0.229, 0.224, 0.225)
     assert len(CamVidDataSet.classes) == 11 and CamVidDataSet.classes[3] == "Road"
 
 

@@ -82,6 +82,7 @@ def test_resizing_agrees_with_half_pixel_centres(ratio):
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 0.8, 1.5, 2.0])
 def test_labels_take_the_nearest_pixel(ratio):
+    """D29: no label is ever between two classes."""
     y, x = np.mgrid[:64, :96]
     for axis, place in ((0, y), (1, x)):
         geometry = resized((64, 96), ratio)
