@@ -99,7 +99,7 @@ def test_two_classes_get_a_loss_that_counts_both_alike(tmp_path, capsys):
 
 
 def test_views_of_one_object_stay_in_one_split(tmp_path, capsys):
-    for car in range(6):
+    for car in range(8):
         for view in range(3):
             name = f"car{car}_{view:02d}"
             save(tmp_path / "i" / f"{name}.jpg", picture((64, 64), 3 * car + view))

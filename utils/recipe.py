@@ -19,7 +19,7 @@ _STEPS_PER_EPOCH = 40  # at least, by passing over a small set several times
 _EPOCHS = 12  # at least
 _RARE = 0.05  # share of the pixels below which one of many classes is weighted
 _MEMORY = 2**31  # bytes of decoded images that may stay in memory
-_GROUPS = 5  # fewer groups of images cannot be told from numbered names, nor be split well
+_LARGEST_GROUP = 0.15  # share of the images; larger ones are years or folders, and cannot be split well
 _NUMBERED = r"^(.+)[-_ .][0-9]+$"  # 16 views of one car: 00087a6bd4dc_01 to _16
 
 
@@ -113,6 +113,6 @@ def find_group(names: Sequence[str]) -> str | None:
     """
     matches = [re.match(_NUMBERED, name) for name in names]
     counts = Counter(match.group(1) for match in matches if match)
-    if not all(matches) or len(counts) < _GROUPS or len(counts) > len(names) / 2:
+    if not all(matches) or len(counts) > len(names) / 2 or max(counts.values()) > _LARGEST_GROUP * len(names):
         return None
     return _NUMBERED

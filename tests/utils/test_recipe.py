@@ -54,6 +54,7 @@ def test_images_are_kept_in_memory_if_they_fit():
     ([f"img_{n:03d}" for n in range(50)], False),  # one name, numbered
     ([f"{n:03d}" for n in range(50)], False),
     ([f"{c}_1" for c in "abcdefgh"], False),  # as many groups as images
+    ([f"{year}_{n:06d}" for year in range(2007, 2013) for n in range(30)], False),  # too large to be views
     ([f"car{c}_{view}" for c in range(8) for view in range(4)] + ["other"], False),
 ])  # fmt: skip
 def test_views_of_one_object_are_kept_together(names, grouped):
