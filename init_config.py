@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     print(describe(found, config, labels))
     print(f"\nWrote {output}. Next:\n  python check_data.py --config {output}")
     print(f"  python train.py --config {output}")
+    print(f"  python inference.py --model saved/{config['name']} --images YOUR_IMAGES --overlay")
     return 0
 
 
