@@ -1,4 +1,4 @@
-"""Prints the table of all architectures: ``python -m models [--speed]``.
+"""Prints the table of all architectures: ``python -m models [--speed [--rounds 3]]``.
 
 Parameters, stride of the logits' features, multiply-accumulates and (with ``--speed``) images per second, of
 every model as a config gets it by default, for 21 classes and one 512x512 image.
@@ -52,8 +52,8 @@ def gmacs(model: BaseModel) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def images_per_second(model: BaseModel, rounds: int = 3) -> float:
-    """In fp32 with channels_last, batches of one; the median of a few."""
+def images_per_second(model: BaseModel, rounds: int) -> float:
+    """In fp32 with channels_last, batches of one; the median of ``rounds`` after one that does not count."""
     model = model.to(memory_format=torch.channels_last)
     images = torch.randn(1, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
     times = []
@@ -68,6 +68,7 @@ def images_per_second(model: BaseModel, rounds: int = 3) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--speed", action="store_true", help="also measure images per second on this CPU")
+    parser.add_argument("--rounds", type=int, default=3, help="images measured per model")
     args = parser.parse_args()
     names = sorted({cls.__name__ for cls in catalogue(models, BaseModel).values()}, key=str.lower)
     print(f"| model | arguments | parameters | stride | GMACs |{' images/s |' if args.speed else ''}")
@@ -80,7 +81,7 @@ def main() -> None:
             shown = ", ".join(f"{key} {value}" for key, value in arguments.items()) or "default"
             row = f"| {name} | {shown} | {count:,} | {model.stride} | {gmacs(model):.1f} |"
             if args.speed:
-                row += f" {images_per_second(build(name, arguments)):.2f} |"
+                row += f" {images_per_second(build(name, arguments), args.rounds):.2f} |"
             print(row, flush=True)
 
 
