@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from inference import add_model_arguments, load_predictor
+from inference import add_model_arguments, find_checkpoint, load_predictor
 from utils import cli
 from utils.errors import ConfigError, DataError, SegwrightError
 
@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     dataset = build_dataset(_config(args), args.split, args.data_dir)
     predictor = load_predictor(argparse.Namespace(**{**vars(args), "config": []}))
     _compare_classes(predictor.info, dataset.info)
-    folder = Path(args.output or Path(args.model[0]).parent / f"evaluation_{dataset.split}_{args.mode}")
+    beside = find_checkpoint(Path(args.model[0])).parent
+    folder = Path(args.output or beside / f"evaluation_{dataset.split}_{args.mode}")
     start = time.perf_counter()
     evaluation, sheets = evaluate(
         predictor,
@@ -91,12 +92,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:
+    """The config given, or that of the first checkpoint; exported models carry none."""
     from utils.checkpoint import load_checkpoint
     from utils.config import load_config
+    from utils.exported import exported_format
 
     if args.config:
         return load_config(args.config)
-    return load_checkpoint(args.model[0]).get("config") or {}
+    checkpoints = [path for path in args.model if not exported_format(path)]
+    if not checkpoints:
+        raise ConfigError(
+            f"{args.model[0]}: an exported model names no data set; give the training's --config"
+        )
+    return load_checkpoint(find_checkpoint(Path(checkpoints[0]))).get("config") or {}
 
 
 def build_dataset(config: dict[str, Any], split: str | None, data_dir: str | None) -> BaseDataSet:

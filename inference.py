@@ -68,7 +68,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """What inference.py, vote.py and evaluate.py have in common: models and how they predict."""
     parser.add_argument(
         "-m", "--model", nargs="+", required=True,
-        help="checkpoint, or the folder of a run; several make an ensemble",
+        help="checkpoint, folder of a run, or exported model (.onnx); several make an ensemble",
     )  # fmt: skip
     parser.add_argument(
         "--rule", choices=("mean", "majority"), default="mean", help="how an ensemble decides"
@@ -100,6 +100,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     parser.add_argument("-d", "--device", help="cpu, cuda, cuda:1, or a GPU number")
+    parser.add_argument(
+        "--trust", action="store_true",
+        help="open .torchscript and .pt2 files too: they are programs and may do anything",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -150,16 +154,34 @@ def _load_member(
 ) -> Predictor:
     from models.build import model_from_checkpoint
     from utils.checkpoint import load_checkpoint
+    from utils.exported import exported_format
     from utils.predict import Predictor
 
     path = str(find_checkpoint(Path(path)))
+    if exported_format(path):
+        return _load_exported(args, path, config, device)
     checkpoint = load_checkpoint(path)
     if config is not None:
-        _compare(config, checkpoint, path)
+        _compare(config, checkpoint.get("arch"), path)
     with naming(path):
         model, info = model_from_checkpoint(checkpoint)
     options = predict_options(args, checkpoint.get("crop_size"))
     return Predictor(model, info, device, precision, options)
+
+
+def _load_exported(args: argparse.Namespace, path: str, config: str | None, device: Any) -> Predictor:
+    """A member that export.py wrote; it computes in float32, whatever the others do."""
+    from utils.exported_model import load_exported
+    from utils.precision import Precision
+    from utils.predict import Predictor
+
+    model, facts = load_exported(path, device, trust=args.trust)
+    if config is not None:
+        _compare(config, dict(facts.arch), path)
+    if args.precision in ("bf16", "fp16"):
+        logger.warning("%s: an exported model computes in fp32, not in %s", path, args.precision)
+    options = predict_options(args, facts.crop_size)
+    return Predictor(model, facts.info, device, Precision("fp32", device.type), options)
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -185,12 +207,11 @@ def naming(path: str) -> Iterator[None]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _compare(config: str, checkpoint: dict[str, Any], path: str) -> None:
+def _compare(config: str, arch: Any, path: str) -> None:
     """Checkpoints carry their config; one that is given as well must name the same model."""
     from utils.config import load_config
 
-    given = load_config(config).get("arch")
-    if given != checkpoint.get("arch"):
+    if load_config(config).get("arch") != arch:
         raise ConfigError(f"{config}: arch is not the one that {path} was trained with; leave --config out")
 
 

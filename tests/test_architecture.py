@@ -19,6 +19,7 @@ FORBIDDEN = {
     "dataloaders": {"models", "trainer", "train", "inference", "evaluate"},
     "trainer": {"models", "dataloaders", "train", "inference", "evaluate"},
     "inference": {"dataloaders", "trainer", "train"},
+    "export": {"dataloaders", "trainer", "train"},
     "vote": {"dataloaders", "trainer", "train"},
     "png2rle": {"dataloaders", "trainer", "train", "models", "base"},
     "evaluate": {"trainer", "train"},

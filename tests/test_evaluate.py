@@ -132,7 +132,7 @@ def test_other_classes_are_refused(tmp_path, capsys):
     assert "c0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("script", ["evaluate.py", "vote.py", "png2rle.py"])
+@pytest.mark.parametrize("script", ["evaluate.py", "export.py", "vote.py", "png2rle.py"])
 def test_help_answers_without_torch(script):
     code = (
         "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"

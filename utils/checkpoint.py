@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import torch
 
 from utils.errors import CheckpointError, StorageError
+from utils.exported import exported_format
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +73,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: no such file, damaged, not one of ours, or it holds anything but tensors
             and plain types (it is not executed).
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+    path = _find(path)
     verify_checkpoint(path)
     state = _read(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -90,9 +89,7 @@ def load_any(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, damaged, or it holds anything but tensors and plain types.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+    path = _find(path)
     if _is_marked(path):
         return load_checkpoint(path)
     state = _read(path)
@@ -147,6 +144,15 @@ def remove_leftovers(folder: Path) -> None:
         writer = temporary.name.split(".")[-2]
         if not (writer.isdigit() and Path(f"/proc/{writer}").exists()):
             temporary.unlink(missing_ok=True)
+
+
+def _find(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if exported_format(path):
+        raise CheckpointError(f"{path}: is an exported model; give the checkpoint (.pth) it was made from")
+    return path
 
 
 def _read(path: Path) -> Any:

@@ -31,6 +31,10 @@ class CheckpointError(SegwrightError):
     """A checkpoint is missing, damaged, hostile, or of another architecture."""
 
 
+class ExportError(SegwrightError):
+    """A model cannot be exported, or the exported one is not equal to it."""
+
+
 class NonFiniteError(SegwrightError):
     """The loss became NaN or infinite; the weights have not been touched by it."""
 

@@ -1,0 +1,143 @@
+"""Export a trained model: ``python export.py --model best_model.pth --format onnx``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference import find_checkpoint, naming
+from utils import cli
+from utils.errors import ConfigError, ExportError, StorageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from utils.exported import ExportFacts
+
+# torch and what stands on it are imported in the functions below: --help must answer at once
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and export; returns the exit code of the process."""
+    args = parse_arguments(argv)
+    return cli.run(lambda: run(args), debug=args.debug)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Write a trained model as a file that runs without this program, and compare the two."
+    )
+    parser.add_argument("-m", "--model", required=True, help="checkpoint, or the folder of a run")
+    parser.add_argument("-f", "--format", choices=("onnx", "torchscript", "torch-export"), default="onnx")
+    parser.add_argument(
+        "-o", "--output", help="the file (default: beside the checkpoint; .onnx, .torchscript or .pt2)"
+    )
+    parser.add_argument("--opset", type=int, help="version of the ONNX operators (default: the exporter's)")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[], metavar="PIXELS",
+        help="height and width (any number of pairs) to compare at, besides the usual ones",
+    )  # fmt: skip
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, read back, compare, and only then give the file its name."""
+    from utils.exported import SUFFIXES
+
+    suffix = SUFFIXES[args.format]
+    sizes = _pairs(args.size)
+    if args.opset is not None and args.format != "onnx":
+        raise ConfigError(f"--opset is for --format onnx, not for {args.format}")
+    source = find_checkpoint(Path(args.model))
+    output = Path(args.output or source.with_suffix(suffix))
+    if output.suffix.lower() != suffix:
+        raise ConfigError(f"--output {output}: a file of --format {args.format} ends in {suffix}")
+
+    from utils.exporter import check_packages, write_model
+
+    check_packages(args.format)
+    model, facts = load(source)
+    temporary = output.with_name(f".{os.getpid()}{suffix}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # before minutes of work
+        in_channels = facts.info.in_channels
+        write_model(model, in_channels, temporary, args.format, facts.to_strings(), args.opset)
+        verify(model, facts, temporary, output, sizes)
+        temporary.replace(output)
+    except OSError as error:
+        raise StorageError(f"{output}: could not be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, {args.format}")
+    return 0
+
+
+def load(path: Path) -> tuple[nn.Module, ExportFacts]:
+    """The trained network, with its averaged weights where it has them, and what the file will carry.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
+    from models.build import model_from_checkpoint
+    from utils.checkpoint import load_checkpoint
+    from utils.exported import ExportFacts
+
+    checkpoint = load_checkpoint(path)
+    with naming(str(path)):
+        model, info = model_from_checkpoint(checkpoint)
+    model = model.float().eval().requires_grad_(False)
+    return model, ExportFacts(info, model.stride, checkpoint.get("crop_size"), checkpoint["arch"])
+
+
+def verify(
+    model: nn.Module, facts: ExportFacts, file: Path, output: Path, sizes: list[tuple[int, int]]
+) -> None:
+    """Print how the file compares with the network at several sizes.
+
+    Raises:
+        ExportError: they differ, or the file does not carry what it should.
+    """
+    from utils.exported_model import load_exported
+    from utils.exporter import OTHER
+    from utils.parity import HEAD, check_sizes, compare
+
+    exported, carried = load_exported(file, trust=True)
+    if carried.to_strings() != facts.to_strings():
+        raise ExportError(f"{output}: was not written: the file does not carry the facts of the model")
+    print(HEAD)
+    failed = []
+    for shape in check_sizes(facts.stride, sizes):
+        parity = compare(model, exported, facts.info.in_channels, shape)
+        print(parity.row(), flush=True)
+        if not parity.holds:
+            failed.append("x".join(map(str, shape)))
+    if failed:
+        name = next(kind for kind, suffix in _suffixes() if suffix == file.suffix)
+        raise ExportError(
+            f"{output}: was not written: the exported network gives other logits at {', '.join(failed)}; its "
+            f"forward pass seems to decide by the size or the content of the images. Try --format {OTHER[name]}"
+        )
+
+
+def _suffixes() -> list[tuple[str, str]]:
+    from utils.exported import SUFFIXES
+
+    return list(SUFFIXES.items())
+
+
+def _pairs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    if len(numbers) % 2 or any(number < 1 for number in numbers):
+        raise ConfigError("--size: pairs of height and width, each at least 1, are expected")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
