@@ -105,6 +105,7 @@ def verify(
     Raises:
         ExportError: they differ, or the file does not carry what it should.
     """
+    from utils.exported import exported_format
     from utils.exported_model import load_exported
     from utils.exporter import OTHER
     from utils.parity import HEAD, check_sizes, compare
@@ -120,17 +121,11 @@ def verify(
         if not parity.holds:
             failed.append("x".join(map(str, shape)))
     if failed:
-        name = next(kind for kind, suffix in _suffixes() if suffix == file.suffix)
+        other = OTHER[str(exported_format(file))]
         raise ExportError(
             f"{output}: was not written: the exported network gives other logits at {', '.join(failed)}; its "
-            f"forward pass seems to decide by the size or the content of the images. Try --format {OTHER[name]}"
+            f"forward pass seems to decide by the size or the content of the images. Try --format {other}"
         )
-
-
-def _suffixes() -> list[tuple[str, str]]:
-    from utils.exported import SUFFIXES
-
-    return list(SUFFIXES.items())
 
 
 def _pairs(numbers: Sequence[int]) -> list[tuple[int, int]]:

@@ -83,14 +83,17 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         Raises:
             ConfigError: in training, batch norm meets one value per channel (a batch of one image).
         """
-        height, width = images.shape[-2:]
         output = self.unfitted(images)
-        size = tuple(side + -side % self.stride for side in (height, width))
         heads = output.aux if self.training else ()
         return SegmentationOutput(
-            _fit(output.logits, size)[..., :height, :width],
-            tuple(_fit(aux, size)[..., :height, :width] for aux in heads),
+            self.fitted(output.logits, images), tuple(self.fitted(aux, images) for aux in heads)
         )
+
+    def fitted(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Logits of :meth:`unfitted` at exactly the size of ``images``."""
+        height, width = images.shape[-2:]
+        size = tuple(side + -side % self.stride for side in (height, width))
+        return _fit(logits, size)[..., :height, :width]
 
     def unfitted(self, images: Tensor) -> SegmentationOutput:
         """Logits at the network's own resolution, for whoever does the resizing.

@@ -138,8 +138,11 @@ def test_an_onnx_file_is_valid_and_dynamic(checkpoint, tmp_path):
 FICKLE = """
 from base import BaseModel
 from torch import nn
+from torch.nn.functional import avg_pool2d
 
 class Fickle(BaseModel):
+    stride = 4
+
     def __init__(self, num_classes: int, in_channels: int = 3, by: str = "branch"):
         super().__init__(num_classes, in_channels)
         self.layer = nn.Conv2d(in_channels, num_classes, 1)
@@ -147,6 +150,8 @@ class Fickle(BaseModel):
 
     def _forward(self, images):
         width = images.shape[-1]
+        if self.by == "grid":
+            return self.layer(avg_pool2d(images, 4))
         if self.by == "branch":
             return self.layer(images) * (2 if width > 60 else 1)
         return self.layer(images) + float(images.mean()) * int(width)
@@ -285,6 +290,31 @@ def test_an_exported_model_is_evaluated_with_the_config_of_its_training(exported
     assert evaluate.main(["-m", str(model), "-o", str(tmp_path / "b"), "--config", str(config), *common]) == 0
     tables = [(tmp_path / folder / "confusion.csv").read_bytes() for folder in "ab"]
     assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_network_with_a_grid_of_its_own_offers_it(photos, tmp_path, monkeypatch, format_name):
+    """Multi-scale prediction resizes the coarse logits itself: the masks stay those of the checkpoint."""
+    need(format_name)
+    path = fickle(tmp_path, monkeypatch, "grid")
+    assert export.main(["-m", str(path), "-f", format_name]) == 0
+    model = load_exported(path.with_suffix(SUFFIXES[format_name]), trust=True)[0]
+    images = torch.randn(1, 3, 30, 41)
+    if format_name == "torch-export":  # one function only
+        assert not hasattr(model, "unfitted")
+    else:
+        native = export.load(path)[0]
+        assert model.stride == 4 and model.unfitted(images).logits.shape == (1, 4, 8, 11)
+        torch.testing.assert_close(model.unfitted(images).logits, native.unfitted(images).logits)
+    for mode in ("whole", "multiscale"):
+        expected = infer([path], photos, tmp_path / f"a{mode}", "--mode", mode)
+        found = infer(
+            [path.with_suffix(SUFFIXES[format_name])], photos, tmp_path / f"b{mode}", "--mode", mode
+        )
+        for name, mask in expected.items():
+            allowed = 0.1 if (format_name, mode) == ("torch-export", "multiscale") else 0
+            assert (found[name] != mask).mean() <= allowed, mode
+        assert len(np.unique(expected["0.png"])) > 1
 
 
 def test_programs_are_not_opened_unasked(checkpoint, photos, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """What an exported model carries besides its network, and how its files are recognised.
 
 An exported network takes ``images``, (N, in_channels, H, W) float32 of ``(value / 255 - mean) / std`` with
-values of 0..255, for every N, H, W >= 1, and gives ``logits``, (N, classes, H, W) float32, unnormalised.
+values of 0..255, for every N, H, W >= 1, and gives ``logits``, (N, classes, H, W) float32, unnormalised. A
+network that decides on a coarser grid offers its logits on that grid too: ONNX as the output
+``coarse_logits``, TorchScript as the method ``unfitted``. They cover the images padded to ``stride``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "torch-export": ".pt2"}
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT, COARSE = "images", "logits", "coarse_logits"
 CONTRACT = (
     "images: float32 (N, in_channels, H, W), (value / 255 - mean) / std; logits: float32 (N, classes, H, W)"
 )

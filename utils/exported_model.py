@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import CheckpointError, ConfigError
-from utils.exported import INPUT, OUTPUT, ExportFacts, exported_format
+from utils.exported import COARSE, INPUT, OUTPUT, ExportFacts, exported_format
 from utils.exporter import METADATA_FILE, quiet, require
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,19 @@ class ExportedOutput(NamedTuple):
     logits: Tensor
 
 
-class OnnxModel(nn.Module):
+class ExportedModel(nn.Module):
+    """What all have in common.
+
+    Attributes:
+        stride: images are padded to multiples of this before :meth:`unfitted` decides on its own grid; only
+            models that offer one have that method.
+    """
+
+    stride: int = 1
+    metadata: Mapping[str, str]
+
+
+class OnnxModel(ExportedModel):
     """An ONNX file run by onnxruntime, always in float32.
 
     Args:
@@ -56,12 +69,18 @@ class OnnxModel(nn.Module):
             raise CheckpointError(
                 f"{path}: is no ONNX file that can be run ({_first_line(error)})"
             ) from error
-        names = [value.name for value in (*self.session.get_inputs(), *self.session.get_outputs())]
-        if names != [INPUT, OUTPUT]:
+        given, wanted = (
+            [v.name for v in get()] for get in (self.session.get_inputs, self.session.get_outputs)
+        )
+        if given != [INPUT] or wanted[:1] != [OUTPUT]:
             raise CheckpointError(
-                f"{path}: takes and gives {', '.join(names)}; {INPUT}, {OUTPUT} are expected"
+                f"{path}: takes {', '.join(given)} and gives {', '.join(wanted)}; {INPUT} and {OUTPUT} are due"
             )
-        self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        self._options = runtime.RunOptions()
+        self._options.only_execute_path_to_fetches = True
+        self.metadata = self.session.get_modelmeta().custom_metadata_map
+        if COARSE in wanted:
+            self.unfitted = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
         """Logits of (N, in_channels, H, W) images.
@@ -69,9 +88,15 @@ class OnnxModel(nn.Module):
         Raises:
             MemoryError: they do not fit in memory.
         """
+        return self._run(OUTPUT, images)
+
+    def _coarse(self, images: Tensor) -> ExportedOutput:
+        return self._run(COARSE, images)
+
+    def _run(self, output: str, images: Tensor) -> ExportedOutput:
         array = images.detach().to("cpu", torch.float32).contiguous().numpy()
         try:
-            (logits,) = self.session.run([OUTPUT], {INPUT: array})
+            (logits,) = self.session.run([output], {INPUT: array}, self._options)
         except Exception as error:
             if any(words in str(error) for words in ("Failed to allocate", "bad_alloc", "out of memory")):
                 raise MemoryError(_first_line(error)) from error
@@ -79,26 +104,36 @@ class OnnxModel(nn.Module):
         return ExportedOutput(torch.from_numpy(logits).to(images.device))
 
 
-class ProgramModel(nn.Module):
+class ProgramModel(ExportedModel):
     """A TorchScript or torch.export program, always in float32.
 
     Args:
         program: tensor of images -> tensor of logits.
+        metadata: what the file carries.
     """
 
-    def __init__(self, program: Any) -> None:
+    def __init__(self, program: Any, metadata: Mapping[str, str]) -> None:
         super().__init__()
+        self.metadata = metadata
         self._program = [program]  # in a list: a program in eval mode refuses to be set to eval mode
+        if hasattr(program, "unfitted"):
+            self.unfitted = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
         """Logits of (N, in_channels, H, W) images."""
+        return self._run(self._program[0], images)
+
+    def _coarse(self, images: Tensor) -> ExportedOutput:
+        return self._run(self._program[0].unfitted, images)
+
+    def _run(self, function: Any, images: Tensor) -> ExportedOutput:
         with torch.autocast(images.device.type, enabled=False):
-            return ExportedOutput(self._program[0](images.float().contiguous()))
+            return ExportedOutput(function(images.float().contiguous()))
 
 
 def load_exported(
     path: str | Path, device: torch.device | str = "cpu", *, trust: bool = False
-) -> tuple[nn.Module, ExportFacts]:
+) -> tuple[ExportedModel, ExportFacts]:
     """Open what export.py wrote.
 
     An ONNX file is data. The other two are programs: opening one from a stranger can execute anything, so
@@ -121,8 +156,7 @@ def load_exported(
         raise CheckpointError(f"{path}: no such model")
     kind = exported_format(path)
     if kind == "onnx":
-        model = OnnxModel(path, device)
-        return model, ExportFacts.from_strings(model.metadata, path)
+        return _with_facts(OnnxModel(path, device), path)
     if not trust:
         raise ConfigError(
             f"{path}: is a program, which may do anything when it is opened; if you made it yourself, give "
@@ -131,10 +165,16 @@ def load_exported(
     try:
         with quiet():
             program, metadata = (_load_script if kind == "torchscript" else _load_program)(path, device)
-        strings = json.loads(metadata)
+        network = ProgramModel(program, json.loads(metadata))
     except (RuntimeError, OSError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
-    return ProgramModel(program), ExportFacts.from_strings(strings, path)
+    return _with_facts(network, path)
+
+
+def _with_facts(network: ExportedModel, path: Path) -> tuple[ExportedModel, ExportFacts]:
+    facts = ExportFacts.from_strings(network.metadata, path)
+    network.stride = facts.stride
+    return network, facts
 
 
 def _load_script(path: Path, device: torch.device) -> tuple[Any, str]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import ConfigError, ExportError
-from utils.exported import INPUT, OUTPUT
+from utils.exported import COARSE, INPUT, OUTPUT
 
 METADATA_FILE = "metadata.json"
 _EXAMPLE = (2, 75, 109)  # batch, height, width: no multiples of a stride, and unlike each other
@@ -31,19 +31,26 @@ _LARGEST_ONNX = 2**31 - 2**24  # a protocol buffer ends at 2 GiB
 OTHER = {"onnx": "torchscript", "torch-export": "torchscript", "torchscript": "onnx"}
 
 
-class LogitsOnly(nn.Module):
-    """A network that returns the tensor of logits instead of a named tuple.
+class PlainOutputs(nn.Module):
+    """A network that returns tensors instead of a named tuple.
 
     Args:
-        model: its output has ``logits``.
+        model: its output has ``logits``; it has ``unfitted`` and ``fitted``.
+        both: return the logits on the network's own grid too.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, both: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
+        self.both = both
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images).logits
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        coarse = self.unfitted(images)
+        logits = self.model.fitted(coarse, images)
+        return (logits, coarse) if self.both else logits
+
+    def unfitted(self, images: Tensor) -> Tensor:
+        return self.model.unfitted(images).logits
 
 
 def check_packages(format_name: str) -> None:
@@ -85,7 +92,7 @@ def write_model(
     """Record a network and write it, unchecked, to ``path``.
 
     Args:
-        model: in eval mode, on the CPU, in float32; its output has ``logits``.
+        model: a network of this program in eval mode, on the CPU, in float32.
         in_channels: channels of the images.
         path: ends as the format does.
         format_name: ``onnx``, ``torchscript`` or ``torch-export``.
@@ -98,16 +105,21 @@ def write_model(
         OSError: the file cannot be written.
     """
     example = torch.randn(_EXAMPLE[0], in_channels, *_EXAMPLE[1:], generator=torch.Generator().manual_seed(0))
-    wrapped = LogitsOnly(model).eval()
+    wrapped = PlainOutputs(model).eval()
     with quiet(), torch.no_grad():
+        coarse = wrapped.unfitted(example).shape[-1] < example.shape[-1]
         if format_name == "torchscript":
-            program = _recorded(format_name, lambda: torch.jit.trace(wrapped, (example,), check_trace=False))
+            inputs = {name: example for name in ("forward", *["unfitted"] * coarse)}
+            program = _recorded(
+                format_name, lambda: torch.jit.trace_module(wrapped, inputs, check_trace=False)
+            )
             _write_script(program, path, metadata)
-            return
-        recorded = _recorded(format_name, lambda: _record(wrapped, example))
-        if format_name == "torch-export":
+        elif format_name == "torch-export":
+            recorded = _recorded(format_name, lambda: _record(wrapped, example))
             torch.export.save(recorded, path, extra_files={METADATA_FILE: json.dumps(dict(metadata))})
         else:
+            wrapped.both = coarse
+            recorded = _recorded(format_name, lambda: _record(wrapped, example))
             _write_onnx(recorded, path, metadata, opset)
 
 
@@ -165,6 +177,7 @@ def _write_onnx(
         raise ExportError(
             f"the weights take {size / 2**30:.1f} GiB and a single ONNX file holds 2; use --format torch-export"
         )
+    outputs = [OUTPUT, COARSE][: len(recorded.graph_signature.user_outputs)]
     program = _recorded(
         "onnx",
         lambda: torch.onnx.export(
@@ -172,7 +185,7 @@ def _write_onnx(
             dynamo=True,
             opset_version=opset,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=outputs,
             external_data=False,
             verbose=False,
         ),
@@ -188,7 +201,8 @@ def _write_onnx(
             if not value.is_graph_output():
                 value.shape = None  # in the exporter's own symbols; every runtime infers it anew
     for value in (*model.graph.inputs, *model.graph.outputs):
-        value.shape = type(value.shape)(["batch", value.shape[1], "height", "width"])
+        sides = ["coarse_height", "coarse_width"] if value.name == COARSE else ["height", "width"]
+        value.shape = type(value.shape)(["batch", value.shape[1], *sides])
     model.metadata_props.update(metadata)
     program.save(str(path), external_data=False)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 RELATIVE_TOLERANCE = 1e-4
 
@@ -16,7 +15,8 @@ class Parity(NamedTuple):
 
     Attributes:
         shape: batch, height and width.
-        difference: largest absolute difference of logits; infinite where the shapes differ.
+        difference: largest absolute difference of logits, those on the network's own grid included where the
+            exported model offers them; infinite where the shapes differ.
         scale: largest absolute logit, at least 1.
         changed: pixels whose best class differs.
     """
@@ -57,7 +57,7 @@ def check_sizes(stride: int, more: Sequence[tuple[int, int]] = ()) -> list[tuple
 
 
 @torch.inference_mode()
-def compare(model: nn.Module, exported: nn.Module, in_channels: int, shape: tuple[int, int, int]) -> Parity:
+def compare(model: Any, exported: Any, in_channels: int, shape: tuple[int, int, int]) -> Parity:
     """Run both on the same random images.
 
     Args:
@@ -69,13 +69,18 @@ def compare(model: nn.Module, exported: nn.Module, in_channels: int, shape: tupl
     batch, height, width = shape
     draw = torch.Generator().manual_seed(height * 10_000 + width)
     images = torch.randn(batch, in_channels, height, width, generator=draw)
-    expected = model(images).logits
-    scale = max(1.0, expected.abs().max().item())
+    expected = [model(images).logits]
+    scale = max(1.0, expected[0].abs().max().item())
+    different = Parity(shape, float("inf"), scale, batch * height * width)
     try:
-        found = exported(images).logits
+        found = [exported(images).logits]
+        if hasattr(exported, "unfitted"):
+            found.append(exported.unfitted(images).logits)
+            expected.append(model.unfitted(images).logits)
     except (RuntimeError, AssertionError):  # it is for other sizes
-        return Parity(shape, float("inf"), scale, batch * height * width)
-    if found.shape != expected.shape or not bool(found.isfinite().all()):
-        return Parity(shape, float("inf"), scale, batch * height * width)
-    changed = int((found.argmax(dim=1) != expected.argmax(dim=1)).sum())
-    return Parity(shape, (found - expected).abs().max().item(), scale, changed)
+        return different
+    if any(a.shape != b.shape or not bool(b.isfinite().all()) for a, b in zip(expected, found, strict=True)):
+        return different
+    largest = max((a - b).abs().max().item() for a, b in zip(expected, found, strict=True))
+    changed = int((found[0].argmax(dim=1) != expected[0].argmax(dim=1)).sum())
+    return Parity(shape, largest, scale, changed)
