@@ -104,6 +104,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--trust", action="store_true",
         help="open .torchscript and .pt2 files too: they are programs and may do anything",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-tune-allocator", action="store_true",
+        help="give freed memory back at once (default on Linux CPUs: keep it for the next image, which is faster)",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -138,8 +142,10 @@ def load_predictor(args: argparse.Namespace) -> Predictor | Ensemble:
     configs = getattr(args, "config", [])
     if configs and len(configs) != len(args.model):
         raise ConfigError(f"--config: {len(configs)} for {len(args.model)} models; give one each, or none")
+    if args.weights and len(args.model) == 1:
+        raise ConfigError("--weights: there is one model only; weights are for the members of an ensemble")
     device = resolve_device(args.device)
-    if device.type == "cpu":
+    if device.type == "cpu" and not args.no_tune_allocator:
         keep_freed_memory()
     precision = resolve_precision(args.precision, device)
     members = []

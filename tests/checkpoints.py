@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,24 +28,25 @@ def make_checkpoint(
     info: DatasetInfo | None = None,
     seed: int = 0,
     crop_size: int | None = 32,
+    arch: dict[str, Any] | None = None,
     **sections: object,
 ) -> Path:
     """Write a checkpoint as a training run would; the same seed gives the same weights.
 
     ``sections`` are further sections of the config that it carries.
     """
-    info = info or make_info()
+    info, arch = info or make_info(), arch or ARCH
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_model(ARCH, info)
+        model = build_model(arch, info)
     _spread(model, info)
     save_checkpoint(
         path,
         {
             "model": model.state_dict(),
-            "arch": ARCH,
+            "arch": arch,
             "dataset": info.to_plain(),
-            "config": {"name": "test", "arch": ARCH, **sections},
+            "config": {"name": "test", "arch": arch, **sections},
             "crop_size": crop_size,
             "epoch": 1,
         },

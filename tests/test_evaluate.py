@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,35 @@ def test_results_are_written_in_original_ids(tmp_path):
     assert len(files) == 5
     with Image.open(files[0]) as mask:
         assert mask.size == (48, 48)
+
+
+def test_cityscapes_own_tool_reads_the_results_and_agrees(tmp_path, monkeypatch):
+    """Its ids, file names and mIoU, on a tree in the official layout."""
+    from dataloaders import CityScapes
+    from tests.dataloaders.trees import cityscapes
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        name = "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling"
+        official = pytest.importorskip(name, reason="needs the package cityscapesScripts")
+    data = {**cityscapes(tmp_path / "data"), "split": "val"}
+    facts = CityScapes(batch_size=1, val=True, **data).info
+    loader = {"type": "CityScapes", "args": {**data, "batch_size": 1, "val": True}}
+    path = make_checkpoint(tmp_path / "m.pth", facts, val_loader=loader)
+    assert run(path, tmp_path / "out", "--save-results", "--no-boundary") == 0
+    ours = read(tmp_path / "out")["metrics"]
+
+    options = copy.copy(official.args)
+    options.predictionPath, options.predictionWalk = str(tmp_path / "out" / "masks"), None
+    options.evalInstLevelScore, options.JSONOutput, options.quiet = False, False, True
+    truths = sorted(map(str, (tmp_path / "data" / "gtFine" / "val").rglob("*_labelIds.png")))
+    found = [official.getPrediction(options, truth) for truth in truths]
+    theirs = official.evaluateImgLists(found, truths, options)
+    assert len(found) == 4 and 0 < ours["Mean_IoU"] < 1
+    assert ours["Mean_IoU"] == pytest.approx(theirs["averageScoreClasses"], abs=1e-12)
+    for label, value in ours["Class_IoU"].items():
+        other = theirs["classScores"][label]
+        assert np.isnan(other) if value is None else value == pytest.approx(other, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,60 @@ def test_a_majority_of_masks_is_the_majority_of_classes(models, photos, tmp_path
     ).all()  # somebody voted for it
     disagreement = load(tmp_path / "v" / "0.disagreement.png")
     assert np.array_equal(disagreement, np.round((1 - counts.max(0) / 3) * 255).astype(np.uint8))
+
+
+def test_disagreement_and_probabilities_come_from_one_pass(models, photos, tmp_path, monkeypatch):
+    from utils.predict import Predictor
+
+    passes = []
+    bands = Predictor.bands
+    monkeypatch.setattr(Predictor, "bands", lambda self, image: passes.append(1) or bands(self, image))
+    common = ["-m", *map(str, models), "-i", str(photos / "1.png"), "--mode", "whole", "-d", "cpu"]
+    kinds = {"a": ["--disagreement"], "b": ["--save-probabilities"]}
+    kinds["both"] = kinds["a"] + kinds["b"]
+    for name, options in kinds.items():
+        passes.clear()
+        assert vote.main([*common, *options, "-o", str(tmp_path / name)]) == 0
+        assert len(passes) == len(models)
+    both, a, b = (tmp_path / name for name in ("both", "a", "b"))
+    assert np.array_equal(load(both / "1.disagreement.png"), load(a / "1.disagreement.png"))
+    found, expected = (np.load(folder / "1.npz")["probabilities"] for folder in (both, b))
+    assert np.array_equal(found, expected) and len(np.unique(load(a / "1.disagreement.png"))) > 1
+    for folder in (a, b):
+        assert np.array_equal(load(both / "1.png"), load(folder / "1.png"))
+
+
+def test_native_and_smp_networks_vote_together(models, photos, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("segmentation_models_pytorch")
+        options = {"encoder_depth": 3, "decoder_channels": [8, 8, 4]}
+        arguments = {"architecture": "Unet", "encoder_name": "resnet18", "options": options}
+        smp = make_checkpoint(tmp_path / "smp.pth", arch={"type": "SMP", "args": arguments})
+    members = [models[0], smp, models[1]]
+    common = [
+        "-i",
+        str(photos),
+        "--mode",
+        "whole",
+        "-d",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--save-probabilities",
+    ]
+    for number, path in enumerate(members):
+        assert inference.main(["-m", str(path), *common, "-o", str(tmp_path / str(number))]) == 0
+    assert vote.main(["-m", *map(str, members), *common, "-o", str(tmp_path / "v")]) == 0
+    for name in ("0", "1", "2"):
+        parts = [np.load(tmp_path / str(n) / f"{name}.npz")["probabilities"] for n in range(3)]
+        mean = np.mean([part.astype(np.float64) for part in parts], axis=0)
+        np.testing.assert_allclose(np.load(tmp_path / "v" / f"{name}.npz")["probabilities"], mean, atol=2e-3)
+        second, first = np.sort(mean, axis=0)[-2:]
+        clear = first - second > 4e-3  # what is stored is rounded to float16
+        assert np.array_equal(load(tmp_path / "v" / f"{name}.png")[clear], mean.argmax(0)[clear])
+        singles = [load(tmp_path / str(n) / f"{name}.png") for n in range(3)]
+        assert clear.mean() > 0.9 and not np.array_equal(singles[0], singles[1])
 
 
 def test_a_vote_needs_members_that_agree_on_classes(models, photos, tmp_path, capsys):

@@ -67,17 +67,22 @@ class Ensemble:
         """
         mask = np.empty(image.shape[:2], dtype=np.uint8)
         disagreement = np.empty_like(mask)
-        for top, mean, votes in self._combine(image):
-            rows = slice(top, top + len(mean))
-            mask[rows] = decide(self._scores(mean, votes)).cpu().numpy()
-            odd = 1 - votes.amax(dim=-1) / len(self._members)
-            disagreement[rows] = odd.mul(255).round().to(torch.uint8).cpu().numpy()
+        for band, odd in self.bands_with_disagreement(image):
+            rows = slice(band.top, band.top + len(odd))
+            mask[rows] = decide(band.scores).cpu().numpy()
+            disagreement[rows] = odd.cpu().numpy()
         return mask, disagreement
 
     def bands(self, image: np.ndarray) -> Iterator[Band]:
         """Scores from top to bottom: mean probabilities; for ``majority`` shares of votes, parted by them."""
+        for band, _ in self.bands_with_disagreement(image):
+            yield Band(band.top, band.scores.float())
+
+    def bands_with_disagreement(self, image: np.ndarray) -> Iterator[tuple[Band, Tensor]]:
+        """The scores, here in float64, and (rows, W) uint8 as :meth:`predict_with_disagreement` has it."""
         for top, mean, votes in self._combine(image):
-            yield Band(top, self._scores(mean, votes).float())
+            odd = 1 - votes.amax(dim=-1) / len(self._members)
+            yield Band(top, self._scores(mean, votes)), odd.mul(255).round().to(torch.uint8)
 
     @torch.inference_mode()
     def _combine(self, image: np.ndarray) -> Iterator[tuple[int, Tensor, Tensor]]:

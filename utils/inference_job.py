@@ -6,18 +6,20 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from utils.ensemble import Ensemble
-from utils.errors import ConfigError, SegwrightError
+from utils.errors import SegwrightError
 from utils.image_io import MAX_PIXELS, read_image
 from utils.inputs import ImageFile
 from utils.outputs import Result, ResultWriter, name_outputs
 from utils.pipeline import run_overlapped
-from utils.predict import Predictor
+from utils.predict import Band, Predictor
 from utils.rle import RleTable
 from utils.scores import decide
 from utils.summary import InferenceSummary
@@ -39,8 +41,6 @@ class InferenceJob:
     def __init__(
         self, args: argparse.Namespace, predictor: Predictor | Ensemble, images: list[ImageFile]
     ) -> None:
-        if args.disagreement and args.save_probabilities:
-            raise ConfigError("--disagreement and --save-probabilities: one at a time")
         flags = ("colour", "overlay", "original_ids", "save_probabilities", "disagreement")
         kinds = {"original_ids": "ids", "save_probabilities": "probabilities"}
         chosen = ["mask", *(kinds.get(flag, flag) for flag in flags if getattr(args, flag))]
@@ -97,11 +97,9 @@ class InferenceJob:
     def work(self, item: Item, image: np.ndarray) -> tuple[np.ndarray, Result]:
         """Predict one image."""
         try:
-            if "probabilities" in self.writer.kinds:
-                return image, Result(*_with_probabilities(self.predictor, image))
-            if "disagreement" in self.writer.kinds:
-                mask, disagreement = self.predictor.predict_with_disagreement(image)  # type: ignore[union-attr]
-                return image, Result(mask, disagreement=disagreement)
+            kinds = {"probabilities", "disagreement"} & set(self.writer.kinds)
+            if kinds:
+                return image, _collect(self.predictor, image, kinds)
             return image, Result(self.predictor.predict(image))
         except SegwrightError as error:
             raise type(error)(f"{item[0].path}: {error}") from error
@@ -121,12 +119,27 @@ class InferenceJob:
         self.summary.failed[str(item[0].relative)] = str(error)
 
 
-def _with_probabilities(predictor: Predictor | Ensemble, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices and float16 probabilities (C, H, W) from one pass."""
-    mask = np.empty(image.shape[:2], dtype=np.uint8)
-    probabilities = np.empty((predictor.info.num_classes, *mask.shape), dtype=np.float16)
-    for top, scores in predictor.bands(image):
+def _collect(predictor: Predictor | Ensemble, image: np.ndarray, kinds: set[str]) -> Result:
+    """Class indices and what else is asked for, all from one pass."""
+    result = Result(np.empty(image.shape[:2], dtype=np.uint8))
+    if "probabilities" in kinds:
+        shape = (predictor.info.num_classes, *image.shape[:2])
+        result.probabilities = np.empty(shape, dtype=np.float16)
+    if "disagreement" in kinds:
+        result.disagreement = np.empty_like(result.mask)
+    for (top, scores), odd in _bands(predictor, image):
         rows = slice(top, top + len(scores))
-        mask[rows] = decide(scores).cpu().numpy()
-        probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
-    return mask, probabilities
+        result.mask[rows] = decide(scores).cpu().numpy()
+        if result.probabilities is not None:
+            result.probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
+        if result.disagreement is not None and odd is not None:
+            result.disagreement[rows] = odd.cpu().numpy()
+    return result
+
+
+def _bands(predictor: Predictor | Ensemble, image: np.ndarray) -> Iterator[tuple[Band, Tensor | None]]:
+    if isinstance(predictor, Ensemble):
+        yield from predictor.bands_with_disagreement(image)
+    else:
+        for band in predictor.bands(image):
+            yield band, None

@@ -12,7 +12,7 @@ from base import SegmentationOutput
 from tests.models.catalogue import SMALLEST, registered, smallest
 from utils.errors import ConfigError
 
-SIZES = [(1, 1), (1, 33), (31, 2), (47, 65), (64, 32)]
+SIZES = [(1, 1), (1, 500), (500, 1), (2, 3), (47, 65), (64, 32)]
 
 
 @pytest.fixture(scope="module", params=registered())

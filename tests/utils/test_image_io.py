@@ -156,7 +156,7 @@ def bomb(side):
 def test_a_decompression_bomb_is_refused_before_decoding(tmp_path):
     """D18."""
     (tmp_path / "bomb.png").write_bytes(bomb(20000))
-    with pytest.raises(DataError, match="bomb.png"):
+    with pytest.raises(DataError, match=r"bomb\.png.*400,000,000 pixels"):
         read_image(tmp_path / "bomb.png")
     Image.fromarray(smooth()).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="2,000 pixels"):
