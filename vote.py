@@ -16,8 +16,12 @@ from utils.errors import ConfigError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and segment; returns the exit code of the process."""
-    args = inference.parse_arguments(argv, "Segment images with an ensemble of trained models.")
+    args = parse_arguments(argv)
     return cli.run(lambda: run(args), debug=args.debug)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    return inference.parse_arguments(argv, "Segment images with an ensemble of trained models.")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 import warnings
 import zipfile
@@ -260,6 +262,20 @@ def test_masks_are_those_of_the_checkpoint_in_every_mode(checkpoint, exported, p
     assert len(np.unique(expected["0.png"])) > 1
     summaries = [json.loads((tmp_path / folder / "summary.json").read_text()) for folder in "ab"]
     assert summaries[0]["class_shares"] == summaries[1]["class_shares"]
+
+
+def test_the_documented_program_is_all_that_an_onnx_file_needs(exported, photos, tmp_path, monkeypatch):
+    if exported.suffix != ".onnx":
+        pytest.skip("the program is for ONNX")
+    text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    shutil.copy(exported, tmp_path / "model.onnx")
+    shutil.copy(photos / "0.png", tmp_path / "photo.jpg")  # a PNG by its content: nothing is lost
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/inference.md", "exec"), {})
+    expected = infer([exported], photos, tmp_path / "out", "--mode", "whole")["0.png"]
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert np.array_equal(np.array(mask), expected) and mask.getpalette()[3:6] == [128, 0, 0]
 
 
 def test_an_exported_model_is_a_member_like_any_other(checkpoint, exported, photos, tmp_path):

@@ -76,8 +76,6 @@ class OnnxModel(ExportedModel):
             raise CheckpointError(
                 f"{path}: takes {', '.join(given)} and gives {', '.join(wanted)}; {INPUT} and {OUTPUT} are due"
             )
-        self._options = runtime.RunOptions()
-        self._options.only_execute_path_to_fetches = True
         self.metadata = self.session.get_modelmeta().custom_metadata_map
         if COARSE in wanted:
             self.unfitted = self._coarse
@@ -96,7 +94,7 @@ class OnnxModel(ExportedModel):
     def _run(self, output: str, images: Tensor) -> ExportedOutput:
         array = images.detach().to("cpu", torch.float32).contiguous().numpy()
         try:
-            (logits,) = self.session.run([output], {INPUT: array}, self._options)
+            (logits,) = self.session.run([output], {INPUT: array})
         except Exception as error:
             if any(words in str(error) for words in ("Failed to allocate", "bad_alloc", "out of memory")):
                 raise MemoryError(_first_line(error)) from error
