@@ -27,6 +27,8 @@ else:
     ImageFont = lazy_import("PIL.ImageFont")
 
 _SHEET_ROWS = 8
+_HEADING = 26  # pixels
+_INK, _FAINT = (20, 20, 20), (170, 170, 170)
 
 
 class ContactSheet:
@@ -54,7 +56,7 @@ class ContactSheet:
         if np.isnan(score) or (len(self._kept) == self.rows and rank <= self._kept[0][0]):
             return
         picture = prediction_grid([image], [target], [prediction], self.info, height=200)
-        entry = (rank, -self._number, f"{image_id}  {score:.4f}", picture)
+        entry = (rank, -self._number, f"{image_id}    mean IoU {score:.4f}", picture)
         (heapq.heappush if len(self._kept) < self.rows else heapq.heapreplace)(self._kept, entry)
 
     def draw(self) -> np.ndarray | None:
@@ -63,15 +65,23 @@ class ContactSheet:
             return None
         font = ImageFont.load_default(16)
         width = max(240, *(picture.shape[1] for *_, picture in self._kept))
-        parts = []
+        order = "lowest" if self._sign < 0 else "highest"
+        heading = f"image, labels and prediction; the {order} mean IoU first"
+        parts = [np.array(_line(heading, width, 28, font))]
         for _, _, text, picture in sorted(self._kept, key=lambda entry: entry[:2], reverse=True):
-            strip = Image.new("RGB", (width, 24 + picture.shape[0]), (255, 255, 255))
-            ImageDraw.Draw(strip).text((4, 2), text, fill=(20, 20, 20), font=font)
+            strip = _line(text, width, 24 + picture.shape[0], font)
             strip.paste(Image.fromarray(picture), (0, 24))
             parts.append(np.array(strip))
         legend = draw_legend(list(zip(self.info.classes, self.info.palette, strict=True)), width)
         parts.append(np.pad(legend[:, :width], ((0, 0), (0, max(0, width - legend.shape[1])), (0, 0))))
         return np.concatenate(parts)
+
+
+def _line(text: str, width: int, height: int, font: Any) -> Any:
+    """A white picture with a line of text at its top."""
+    strip = Image.new("RGB", (width, height), (255, 255, 255))
+    ImageDraw.Draw(strip).text((4, 2), text, fill=_INK, font=font)
+    return strip
 
 
 def write_report(
@@ -130,28 +140,35 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    truth = matrix.sum(axis=1, keepdims=True)
+    share = matrix / np.maximum(truth, 1)
     count = len(classes)
     cell = 44 if count <= 40 else 14
     font, small = ImageFont.load_default(14), ImageFont.load_default(12)
     margin = int(max(font.getlength(name) for name in classes)) + 12
-    page = Image.new("RGB", (margin + count * cell + 10, margin + count * cell + 10), (255, 255, 255))
+    top = _HEADING + margin
+    heading = "% of a true class (row) that is predicted as a class (column)"
+    width = max(margin + count * cell + 10, int(font.getlength(heading)) + 12)
+    page = Image.new("RGB", (width, top + count * cell + 10), (255, 255, 255))
     draw = ImageDraw.Draw(page)
+    draw.text((6, 6), heading, fill=_INK, font=font)
     columns = Image.new("RGB", (margin, count * cell), (255, 255, 255))  # turned by 90 degrees below
     across = ImageDraw.Draw(columns)
     for index, name in enumerate(classes):
         middle = index * cell + cell // 2
-        draw.text((margin - 6, margin + middle), name, fill=(20, 20, 20), font=font, anchor="rm")
-        across.text((6, middle), name, fill=(20, 20, 20), font=font, anchor="lm")
-    page.paste(columns.transpose(Image.Transpose.ROTATE_90), (margin, 0))
+        ink = _INK if truth[index] else _FAINT  # a class without a pixel has no row
+        draw.text((margin - 6, top + middle), name, fill=ink, font=font, anchor="rm")
+        across.text((6, middle), name, fill=_INK, font=font, anchor="lm")
+    page.paste(columns.transpose(Image.Transpose.ROTATE_90), (margin, _HEADING))
     for row in range(count):
         for column in range(count):
             value = float(share[row, column])
-            place = margin + column * cell, margin + row * cell
+            place = margin + column * cell, top + row * cell
             colour = tuple(int(255 - value * (255 - c)) for c in (8, 64, 129))
-            draw.rectangle((*place, place[0] + cell - 1, place[1] + cell - 1), fill=colour)
+            end = place[0] + cell, place[1] + cell
+            draw.rectangle((*place, *end), fill=colour, outline=(225, 225, 225) if cell > 20 else None)
             if cell > 20 and value >= 0.005:
-                ink = (255, 255, 255) if value > 0.5 else (20, 20, 20)
+                ink = (255, 255, 255) if value > 0.5 else _INK
                 middle_of = (place[0] + cell // 2, place[1] + cell // 2)
                 draw.text(middle_of, f"{100 * value:.0f}", fill=ink, font=small, anchor="mm")
     return np.array(page)

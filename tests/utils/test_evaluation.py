@@ -15,7 +15,7 @@ from utils.boundary import boundary, boundary_width, count_boundary
 from utils.dataset_info import DatasetInfo
 from utils.evaluation import Evaluation, count_image
 from utils.palette import voc_palette
-from utils.report import ContactSheet, class_table, draw_confusion, write_report
+from utils.report import _HEADING, ContactSheet, class_table, draw_confusion, write_report
 
 CLASSES = 5
 INFO = DatasetInfo(tuple(f"c{i}" for i in range(CLASSES)), tuple(voc_palette(CLASSES)))
@@ -176,9 +176,10 @@ def test_sheets_keep_the_most_extreme_images(worst):
 def test_the_confusion_picture_darkens_with_the_share():
     matrix = np.array([[90, 10, 0], [0, 50, 50], [0, 0, 0]])
     picture = draw_confusion(matrix, ("a", "b", "long name")).astype(int)
-    corner = picture.shape[0] - 10 - 3 * 44
+    top = picture.shape[0] - 10 - 3 * 44
+    left = top - _HEADING  # names take as much room above as on the left
 
     def cell(row, column):
-        return picture[corner + row * 44 + 4, corner + column * 44 + 4].sum()
+        return picture[top + row * 44 + 4, left + column * 44 + 4].sum()
 
     assert cell(0, 0) < cell(1, 1) < cell(0, 1) < cell(0, 2) == 255 * 3
