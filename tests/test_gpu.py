@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,8 @@ from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
 from utils.checkpoint import load_checkpoint
 from utils.metrics import ConfusionMatrix
 from utils.precision import Precision, resolve_precision
+from utils.predict import Predictor
+from utils.predict_options import PredictOptions
 from utils.prefetch import Prefetcher
 
 pytestmark = [
@@ -63,3 +66,14 @@ def test_data_parallel_leaves_no_prefix(tmp_path):
 
 def test_auto_precision_is_never_fp32():
     assert resolve_precision("auto", GPU) in (Precision("bf16", "cuda"), Precision("fp16", "cuda"))
+
+
+@pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
+def test_predictions_equal_the_cpus(mode):
+    image = np.random.default_rng(0).integers(0, 256, (97, 130, 3), dtype=np.uint8)
+    options = PredictOptions(mode=mode, tta=("identity", "hflip", "rot90"), window=(64, 48))
+    torch.manual_seed(0)
+    net = TinyNet(3)
+    here = Predictor(net, INFO, options=options).probabilities(image)
+    there = Predictor(net, INFO, GPU, options=options).probabilities(image)
+    np.testing.assert_allclose(there, here, atol=1e-3)  # TF32 convolutions
