@@ -32,7 +32,7 @@ from utils.tta import TRANSFORMS
 
 logger = logging.getLogger(__name__)
 
-BAND_ROWS = 128
+BAND_ROWS = 32  # small enough to stay in a processor's cache until the decision
 
 
 class Band(NamedTuple):

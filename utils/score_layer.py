@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.scores import add_probability
+from utils.scores import add_probability, tame
 from utils.tiling import Span, neighbours
 from utils.tta import Transform
 
@@ -92,6 +92,7 @@ class ScoreLayer:
         self.rows = Placement.of(row, padded[0], scores.shape[0], flips[0])
         self.columns = Placement.of(column, padded[1], scores.shape[1], flips[1])
         self.share = share
+        self._tame = tame(self.scores)
 
     @property
     def is_coarse(self) -> bool:
@@ -114,7 +115,8 @@ class ScoreLayer:
         row, column = rows.weight * np.float32(self.share), columns.weight
         uniform = row.min() == row.max() and column.min() == column.max()
         weight = row[:1] * column[:1] if uniform else np.outer(row, column)
-        add_probability(target, self.sample(rows, columns), torch.from_numpy(weight).to(target.device))
+        scores, weights = self.sample(rows, columns), torch.from_numpy(weight).to(target.device)
+        add_probability(target, scores, weights, tame=self._tame)
 
     def _columns(self, strip: Tensor, columns: Placement) -> Tensor:
         """(k, w, C) interpolated along the row to (k, columns, C) float32."""

@@ -26,26 +26,34 @@ def probability(logits: Tensor) -> Tensor:
     return logits.sigmoid() if logits.shape[-1] == 1 else logits.softmax(dim=-1)
 
 
-def add_probability(target: Tensor, logits: Tensor, weight: Tensor) -> None:
+def add_probability(target: Tensor, logits: Tensor, weight: Tensor, *, tame: bool = False) -> None:
     """Add the weighted softmax (of one class: sigmoid) of logits, in float32.
 
     Args:
         target: (rows, W, C) float32, added to in place.
         logits: (rows, W, C).
         weight: of every pixel, (rows, W), or a single number.
+        tame: the logits are known to be :func:`tame`.
     """
-    if logits.is_cuda or not 1 < logits.shape[-1] <= _FEW_CLASSES or not _safe_to_exponentiate(logits):
-        scores = probability(logits)
-    else:  # torch's softmax over a short last dimension costs two to twenty times as much
+    if tame and 1 < logits.shape[-1] <= _FEW_CLASSES:
+        # torch's softmax over a short last dimension costs two to twenty times as much
         scores = logits.exp()
         scores.mul_(scores.sum(dim=-1, keepdim=True).reciprocal_())
+    else:
+        scores = probability(logits)
     target.addcmul_(scores, weight[..., None])
 
 
-def _safe_to_exponentiate(logits: Tensor) -> bool:
-    """Whether no exponential, nor their sum, leaves the normal numbers of float32 (1e-38 to 3e38)."""
+def tame(logits: Tensor) -> bool:
+    """Whether logits on a CPU can be exponentiated as they are, and summed.
+
+    No result leaves the normal numbers of float32 then (1e-38 to 3e38). What is interpolated between tame
+    logits is tame too.
+    """
+    if logits.device.type != "cpu":  # the answer would make a GPU wait
+        return False
     low, high = torch.aminmax(logits)
-    return bool(low > -80) and bool(high < 80)
+    return -80 < low.item() and high.item() < 80
 
 
 def scroll(buffer: Tensor, rows: int) -> None:

@@ -143,6 +143,6 @@ def test_bands_are_cut_anew_without_loss(cuts):
             shared[: b - a] = rows[a:b]  # memory that is used again, as the predictor's is
             yield Band(a, shared[: b - a])
 
-    got = [(band.top, band.scores.clone()) for band in even_bands(stream(), 300)]
+    got = [(band.top, band.scores.clone()) for band in even_bands(stream(), 300, 128)]
     assert [top for top, _ in got] == [0, 128, 256]
     assert torch.equal(torch.cat([scores for _, scores in got]), rows)
