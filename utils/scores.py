@@ -53,7 +53,7 @@ def tame(logits: Tensor) -> bool:
     if logits.device.type != "cpu":  # the answer would make a GPU wait
         return False
     low, high = torch.aminmax(logits)
-    return -80 < low.item() and high.item() < 80
+    return low.item() > -80 and high.item() < 80
 
 
 def scroll(buffer: Tensor, rows: int) -> None:
