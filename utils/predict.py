@@ -146,8 +146,8 @@ class Predictor:
         self._network = getattr(self.model, "unfitted", self.model)
         self._stride = getattr(self.model, "stride", 1) if self._network is not self.model else 1
         self._transforms = [TRANSFORMS[name] for name in self.options.tta]
-        self._mean = torch.tensor(info.mean, device=self.device).mul(255).view(1, -1, 1, 1)
-        self._std = torch.tensor(info.std, device=self.device).mul(255).view(1, -1, 1, 1)
+        self._mean = torch.tensor(info.mean, device=self.device).mul(255)
+        self._std = torch.tensor(info.std, device=self.device).mul(255)
         self._windowed_said = False
 
     def predict(self, image: np.ndarray) -> np.ndarray:
@@ -248,10 +248,6 @@ class Predictor:
         logger.warning("out of memory: going on with %d windows at a time", window_batch)
         self.window_batch = window_batch
 
-    def _normalise(self, images: Tensor) -> Tensor:
-        """0..255 of any type, (N, C, H, W), to zero mean and unit variance."""
-        return images.to(torch.float32, copy=True).sub_(self._mean).div_(self._std)
-
     # ---- many windows ---------------------------------------------------------------------------
 
     def _bands_of(self, source: Tensor, passes: Sequence[_Pass], ranking: bool) -> Iterator[Band]:
@@ -281,7 +277,8 @@ class Predictor:
         batch = max(1, min(self.window_batch, fitting))
         for at in range(0, len(plan.columns), batch):
             columns = plan.columns[at : at + batch]
-            windows = self._normalise(torch.stack([strip[..., c.start : c.start + c.size] for c in columns]))
+            parts = [strip[..., c.start : c.start + c.size] for c in columns]
+            windows = parts[0] if len(parts) == 1 else torch.cat(parts)
             for transform in self._transforms:
                 images = transform.apply(windows).contiguous(memory_format=torch.channels_last)
                 height, width = (side + -side % self._stride for side in images.shape[-2:])
@@ -289,20 +286,27 @@ class Predictor:
                     yield ScoreLayer(logits, row, column, (height, width), transform, share)
 
     def _strip(self, source: Tensor, plan: _Pass, row: Span) -> Tensor:
-        """(C, h, scaled width): the rows of the scaled image that a row of windows sees, 0..255."""
+        """(1, C, h, scaled width), normalised: the rows of the scaled image that a row of windows sees."""
         height, width = source.shape[:2]
-        if (plan.height, plan.width) == (height, width):
-            return source[row.start : row.start + row.size].permute(2, 0, 1)
-        lower, upper, fraction = source_positions(plan.height, height)
         part = slice(row.start, row.start + row.size)
+        if (plan.height, plan.width) == (height, width):
+            return self._normalised(source[part])
+        lower, upper, fraction = source_positions(plan.height, height)
         first, last = int(lower[part][0]), int(upper[part][-1])
-        pixels = source[first : last + 1].permute(2, 0, 1).to(torch.float32).contiguous()
+        pixels = self._normalised(source[first : last + 1]).permute(0, 2, 3, 1)[0]  # rows lie together
         low, high = (torch.from_numpy(index[part] - first).to(self.device) for index in (lower, upper))
-        between = torch.from_numpy(fraction[part].astype(np.float32)).to(self.device)[:, None]
-        strip = torch.lerp(pixels.index_select(1, low), pixels.index_select(1, high), between)
-        return F.interpolate(strip[None], size=(row.size, plan.width), mode="bilinear", align_corners=False)[
-            0
-        ]
+        between = torch.from_numpy(fraction[part].astype(np.float32)).to(self.device)[:, None, None]
+        rows = torch.lerp(pixels.index_select(0, low), pixels.index_select(0, high), between)
+        size = (row.size, plan.width)
+        return F.interpolate(rows.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """(1, C, h, w) float32 of zero mean and unit variance, channels last, of (h, w, C) uint8."""
+        height, width, channels = pixels.shape
+        # whole rows at a time: broadcasting over three values is several times slower
+        rows = pixels.reshape(height, -1).to(torch.float32)
+        rows.sub_(self._mean.repeat(width)).div_(self._std.repeat(width))
+        return rows.view(1, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _large_window(height: int, width: int, options: PredictOptions) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from utils.scores import add_probability, tame
 from utils.tiling import Span, neighbours
 from utils.tta import Transform
 
-CPU_TILE = 2**18  # scores worked on at a time: they stay in the processor's cache
+CPU_TILE = 2**19  # scores worked on at a time: they stay in the processor's cache
 GPU_TILE = 2**26
 
 
