@@ -166,8 +166,13 @@ def fickle(folder: Path, monkeypatch, by: str) -> Path:
     from models.build import build_model
 
     arch = {"type": "fickle_models.Fickle", "args": {"by": by}}
+    draw = torch.Generator().manual_seed(0)
+    weights = build_model(arch, INFO).state_dict()
+    weights = {
+        name: torch.randn(value.shape, generator=draw) * (value.ndim > 1) for name, value in weights.items()
+    }
     state = {"arch": arch, "dataset": INFO.to_plain(), "crop_size": None, "epoch": 1}
-    save_checkpoint(folder / "f.pth", {**state, "model": build_model(arch, INFO).state_dict()})
+    save_checkpoint(folder / "f.pth", {**state, "model": weights})
     return folder / "f.pth"
 
 
