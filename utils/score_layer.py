@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from utils.scores import add_probability, tame
+from utils.serial_threads import for_each
 from utils.tiling import Span, neighbours
 from utils.tta import Transform
 
-CPU_TILE = 2**19  # scores worked on at a time: they stay in the processor's cache
+CPU_TILE = 2**18  # scores worked on at a time: they stay in the processor's cache
 GPU_TILE = 2**26
 
 
@@ -151,17 +152,25 @@ def add_layers(target: Tensor, top: int, layers: list[ScoreLayer]) -> None:
         layers: those that lie elsewhere are skipped.
     """
     height, width, classes = target.shape
-    limit = CPU_TILE if target.device.type == "cpu" else GPU_TILE
-    tall = min(height, 16 if target.device.type == "cpu" else height)
-    wide = max(1, min(width, limit // (tall * classes)))
-    for y in range(0, height, tall):
-        here = _overlapping(layers, top + y, top + min(y + tall, height))
-        for x in range(0, width, wide):
-            for layer, rows in here:
-                start, stop = max(x, layer.columns.first), min(x + wide, width, layer.columns.stop)
-                if start < stop:
-                    part = target[rows.first - top : rows.stop - top, start:stop]
-                    layer.add_to(part, rows, layer.columns.part(start, stop))
+    on_cpu = target.device.type == "cpu"
+    tall = min(height, 16) if on_cpu else height
+    wide = max(1, min(width, (CPU_TILE if on_cpu else GPU_TILE) // (tall * classes)))
+
+    def fill(tile: tuple[list[tuple[ScoreLayer, Placement]], int]) -> None:
+        here, x = tile
+        for layer, rows in here:
+            start, stop = max(x, layer.columns.first), min(x + wide, width, layer.columns.stop)
+            if start < stop:
+                part = target[rows.first - top : rows.stop - top, start:stop]
+                layer.add_to(part, rows, layer.columns.part(start, stop))
+
+    strips = [_overlapping(layers, top + y, top + min(y + tall, height)) for y in range(0, height, tall)]
+    tiles = [(strip, x) for strip in strips for x in range(0, width, wide)]
+    if on_cpu:
+        for_each(fill, tiles)
+    else:
+        for tile in tiles:
+            fill(tile)
 
 
 def _overlapping(layers: list[ScoreLayer], start: int, stop: int) -> list[tuple[ScoreLayer, Placement]]:
