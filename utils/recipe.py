@@ -16,7 +16,7 @@ _CROPS = (256, 512)  # smallest and largest side of a crop, where the images all
 _BATCH_PIXELS = 8 * 256**2  # of one training step
 _STEPS = {True: 600, False: 1600}  # optimizer steps: two classes, more classes
 _STEPS_PER_EPOCH = 40  # at least, by passing over a small set several times
-_FEW = 300  # images: of fewer, parts are shown, each of them often
+_EPOCHS = 8  # at least
 _RARE = 0.05  # share of the pixels below which one of many classes is weighted
 _MEMORY = 2**31  # bytes of decoded images that may stay in memory
 _LARGEST_GROUP = 0.15  # share of the images; larger ones are years or folders, and cannot be split well
@@ -36,7 +36,6 @@ class Recipe:
         loss: name of the loss.
         class_weights: how classes are weighed; ``None`` leaves them alone.
         group: regular expression of the part of a name that a group shares; ``None`` without groups.
-        jitter: how much colours may change.
         cache: ``"ram"`` where the decoded images fit into a small machine's memory.
     """
 
@@ -48,7 +47,6 @@ class Recipe:
     loss: str
     class_weights: str | None
     group: str | None
-    jitter: float
     cache: str | None
 
     def train_options(self, longest: int) -> dict[str, Any]:
@@ -57,8 +55,6 @@ class Recipe:
             "batch_size": self.batch, "base_size": longest, "crop_size": self.crop, "augment": True,
             "scale": list(self.scale), "flip": True, "rotate": True, "shuffle": True,
         }  # fmt: skip
-        if self.jitter:
-            options |= dict.fromkeys(("brightness", "contrast", "saturation"), self.jitter)
         return options | ({"repeat": self.repeat} if self.repeat > 1 else {})
 
 
@@ -81,11 +77,10 @@ def choose_recipe(
     height, width = middle_size(sizes)
     side = min(height, width)
     smallest, largest = _CROPS
-    images = max(round(len(names) * (1 - val_share)), 1)
-    # few pictures: halves of them differ more; many: whole ones show what stands where
-    wanted = max(side // 2, smallest) if images < _FEW else side
-    crop = max(min(wanted, largest, side) // 32 * 32, 32)
+    # half the picture shows what things look like; whole pictures cost four times as much
+    crop = max(min(max(side // 2, smallest), largest, side) // 32 * 32, 32)
     batch = min(max(_BATCH_PIXELS // crop**2, 2), 16)
+    images = max(round(len(names) * (1 - val_share)), 1)
     repeat = max(round(_STEPS_PER_EPOCH * batch / images), 1)
     steps = max(images * repeat // batch, 1)
     binary = len(shares) <= 2
@@ -93,13 +88,12 @@ def choose_recipe(
         crop=crop,
         batch=batch,
         repeat=repeat,
-        epochs=-(-_STEPS[binary] // steps),
+        epochs=max(-(-_STEPS[binary] // steps), _EPOCHS),
         # pictures of one size come from one camera or microscope: things do not vary much in size
         scale=(0.8, 1.25) if len(set(sizes)) == 1 else (0.5, 2.0),
         loss="CE_DiceLoss" if binary else "CrossEntropyLoss2d",
         class_weights="median" if not binary and min(shares) < _RARE else None,
         group=find_group(names),
-        jitter=0.2 if images >= _FEW and channels == 3 else 0.0,
         cache="ram" if len(names) * height * width * (channels + 1) < _MEMORY else None,
     )
 

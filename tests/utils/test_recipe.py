@@ -29,13 +29,6 @@ def test_large_pictures_get_a_larger_crop_and_a_smaller_batch():
     assert (small.crop, small.batch) == (256, 8) and (large.crop, large.batch) == (512, 2)
 
 
-def test_few_pictures_are_shown_in_parts_and_many_whole():
-    few, many = recipe(100), recipe(1000)
-    assert (few.crop, few.jitter) == (256, 0) and (many.crop, many.jitter) == (512, 0.2)
-    assert recipe(1000, channels=1).jitter == 0
-    assert many.train_options(512)["contrast"] == 0.2 and "contrast" not in few.train_options(512)
-
-
 def test_few_images_are_passed_over_often_and_many_are_not():
     assert recipe(12).repeat == 32 and recipe(1000).repeat == 1
 
