@@ -52,6 +52,7 @@ class SMP(BaseModel):
                 classes=num_classes,
                 **options,
             )
+        # what pairs that do not go together raise differs from encoder to encoder
         except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
             raise ValueError(f"architecture {architecture} with encoder {encoder_name}: {error}") from error
 

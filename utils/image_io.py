@@ -201,7 +201,7 @@ def decode_by_kornia(data: bytes, size: tuple[int, int], mode: str) -> np.ndarra
         return None
     try:
         array = np.asarray(decode(data, size, mode))
-    except Exception:
+    except Exception:  # whatever its bindings raise: cv2 or Pillow reads the file next and says what is wrong
         return None
     shape = (*size, 3) if mode == "rgb" else size
     return array.reshape(shape) if array.dtype == np.uint8 and array.size == np.prod(shape) else None

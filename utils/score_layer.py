@@ -19,8 +19,8 @@ from utils.serial_threads import for_each
 from utils.tiling import Span, neighbours
 from utils.tta import Transform
 
-CPU_TILE = 2**18  # scores worked on at a time: they stay in the processor's cache
-GPU_TILE = 2**26
+CPU_TILE, CPU_ROWS = 2**18, 16  # scores worked on at a time: they stay in the processor's cache
+GPU_TILE, GPU_ROWS = 2**26, 64  # few rows: mixing them costs as much per score as a tile has rows
 
 
 class Placement(NamedTuple):
@@ -153,8 +153,8 @@ def add_layers(target: Tensor, top: int, layers: list[ScoreLayer]) -> None:
     """
     height, width, classes = target.shape
     on_cpu = target.device.type == "cpu"
-    tall = min(height, 16) if on_cpu else height
-    wide = max(1, min(width, (CPU_TILE if on_cpu else GPU_TILE) // (tall * classes)))
+    limit, tall = (CPU_TILE, CPU_ROWS) if on_cpu else (GPU_TILE, GPU_ROWS)
+    wide = max(1, min(width, limit // (tall * classes)))
 
     def fill(tile: tuple[list[tuple[ScoreLayer, Placement]], int]) -> None:
         here, x = tile
