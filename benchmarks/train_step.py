@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 CASES = {"UNet": (4, 256, {}), "FCN8s": (2, 256, {"pretrained": False})}  # batch, side, arguments
 NUM_CLASSES = 21
+WAYS = ("loop", "bare", "plain")
 
 
 def main() -> None:
@@ -35,12 +36,18 @@ def main() -> None:
     for model in CASES if args.only is None else [args.only]:
         times: dict[str, list[float]] = {}
         memory: dict[str, float] = {}
-        for _ in range(args.rounds):
-            for way in ("loop", "bare", "plain"):
+        for round_ in range(args.rounds):
+            for way in in_turn(round_):
                 seconds, peak = run_case(model, way, args.steps)
                 times.setdefault(way, []).append(seconds)
                 memory[way] = max(memory.get(way, 0), peak)
         report(model, times, memory)
+
+
+def in_turn(round_: int) -> list[str]:
+    """The three ways in an order that shifts by one each round, so that none always follows the same other."""
+    start = round_ % len(WAYS)
+    return [*WAYS[start:], *WAYS[:start]]
 
 
 def run_case(model: str, way: str, steps: int) -> tuple[float, float]:
@@ -57,7 +64,7 @@ def report(model: str, times: dict[str, list[float]], memory: dict[str, float]) 
     for way, seconds in times.items():
         middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
         print(f"  {names[way]:26} {middle:.3f} s/step ({low:.3f}-{high:.3f}), peak {memory[way]:.2f} GB")
-    pairs = list(zip(times["loop"], times["bare"], times["plain"], strict=True))
+    pairs = list(zip(*(times[way] for way in WAYS), strict=True))
     overhead = statistics.median(loop / bare for loop, bare, _ in pairs) - 1
     speedup = statistics.median(plain / loop for loop, _, plain in pairs)
     print(f"  overhead of the epoch loop {overhead:+.1%}; defaults against fp32 NCHW {speedup:.2f}x")

@@ -13,11 +13,15 @@ import sys
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
 _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to serve large blocks from the heap and not to trim it.
+    """Tell glibc to serve large blocks from one heap and not to trim it.
+
+    One heap for all threads, because those of other threads than the main one are returned to the kernel
+    whenever they run empty.
 
     Returns:
         Whether it took effect; False on anything but Linux with glibc.
@@ -28,5 +32,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, 64 * 2**20))
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, 64 * 2**20), (_M_ARENA_MAX, 1))
     return all(mallopt(option, value) for option, value in settings)

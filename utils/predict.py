@@ -18,21 +18,21 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import DataError
 from utils.precision import Precision
 from utils.predict_options import PredictOptions
+from utils.scaled_rows import scaled_rows, source_rows
 from utils.score_layer import ScoreLayer, add_layers
 from utils.scores import decide, scroll
-from utils.tiling import Span, plan_axis, scaled_size, source_positions
+from utils.tiling import Span, plan_axis, scaled_size
 from utils.tta import TRANSFORMS
 
 logger = logging.getLogger(__name__)
 
-BAND_ROWS = 32  # small enough to stay in a processor's cache until the decision
+BAND_ROWS = 64  # few, so that a result takes little memory; enough to occupy all threads
 
 
 class Band(NamedTuple):
@@ -97,11 +97,11 @@ class _Rows:
         while self.base < stop:
             if self._buffer is None:
                 count = min(BAND_ROWS, stop - self.base)
-                scores = torch.zeros((count, *self._shape[1:]), device=self._device)
+                scores = torch.empty((count, *self._shape[1:]), device=self._device)
             else:
                 count = min(len(self._buffer), stop - self.base)
                 scores = self._buffer[:count]
-            add_layers(scores, self.base, self._kept)
+            add_layers(scores, self.base, self._kept, clear=self._buffer is None)
             yield Band(self.base, scores)
             self.base += count
             if self._buffer is not None:
@@ -112,8 +112,8 @@ class _Rows:
 def _logit_bands(layer: ScoreLayer) -> Iterator[Band]:
     """The only layer's logits, not yet made probabilities."""
     for top in range(0, layer.rows.stop, BAND_ROWS):
-        rows = layer.rows.part(top, min(top + BAND_ROWS, layer.rows.stop))
-        yield Band(top, layer.sample(rows, layer.columns))
+        rows = layer.row_reader(top, min(top + BAND_ROWS, layer.rows.stop))
+        yield Band(top, layer.logits(rows, layer.columns.first, layer.columns.stop))
 
 
 class Predictor:
@@ -288,25 +288,21 @@ class Predictor:
     def _strip(self, source: Tensor, plan: _Pass, row: Span) -> Tensor:
         """(1, C, h, scaled width), normalised: the rows of the scaled image that a row of windows sees."""
         height, width = source.shape[:2]
-        part = slice(row.start, row.start + row.size)
+        rows = slice(row.start, row.start + row.size)
         if (plan.height, plan.width) == (height, width):
-            return self._normalised(source[part])
-        lower, upper, fraction = source_positions(plan.height, height)
-        first, last = int(lower[part][0]), int(upper[part][-1])
-        pixels = self._normalised(source[first : last + 1]).permute(0, 2, 3, 1)[0]  # rows lie together
-        low, high = (torch.from_numpy(index[part] - first).to(self.device) for index in (lower, upper))
-        between = torch.from_numpy(fraction[part].astype(np.float32)).to(self.device)[:, None, None]
-        rows = torch.lerp(pixels.index_select(0, low), pixels.index_select(0, high), between)
-        size = (row.size, plan.width)
-        return F.interpolate(rows.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
+            pixels = self._normalised(source[rows])
+        else:
+            pixels = self._normalised(source[source_rows(rows, plan.height, height)])
+            pixels = scaled_rows(pixels, rows, plan.height, height, plan.width)
+        return pixels.permute(2, 0, 1)[None]
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """(1, C, h, w) float32 of zero mean and unit variance, channels last, of (h, w, C) uint8."""
+        """(h, w, C) float32 of zero mean and unit variance, of (h, w, C) uint8."""
         height, width, channels = pixels.shape
         # whole rows at a time: broadcasting over three values is several times slower
         rows = pixels.reshape(height, -1).to(torch.float32)
         rows.sub_(self._mean.repeat(width)).div_(self._std.repeat(width))
-        return rows.view(1, height, width, channels).permute(0, 3, 1, 2)
+        return rows.view(height, width, channels)
 
 
 def _large_window(height: int, width: int, options: PredictOptions) -> tuple[int, int]:

@@ -8,60 +8,20 @@ the transform that the network saw.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from utils.scores import add_probability, tame
+from utils.placement import ColumnReader, Placement, RowReader
+from utils.scores import LOG2_E, add_binary_probability, add_probability, tame
 from utils.serial_threads import for_each
-from utils.tiling import Span, neighbours
+from utils.tiling import Span
 from utils.tta import Transform
 
-CPU_TILE, CPU_ROWS = 2**18, 16  # scores worked on at a time: they stay in the processor's cache
+CPU_TILE, CPU_ROWS = 2**19, 32  # scores worked on at a time: they stay in the processor's cache
 GPU_TILE, GPU_ROWS = 2**26, 64  # few rows: mixing them costs as much per score as a tile has rows
-
-
-class Placement(NamedTuple):
-    """Where on the logits' grid the pixels of the result lie, on one axis.
-
-    Attributes:
-        first: first pixel of the result that the logits contribute to.
-        stop: the pixel after the last.
-        lower: (stop - first,) index of the logits before each pixel.
-        upper: the same after it.
-        fraction: (stop - first,) how far between the two it lies.
-        weight: (stop - first,) float32.
-    """
-
-    first: int
-    stop: int
-    lower: np.ndarray
-    upper: np.ndarray
-    fraction: np.ndarray
-    weight: np.ndarray
-
-    @classmethod
-    def of(cls, span: Span, padded: int, length: int, reverse: bool) -> Placement:
-        """Place ``length`` logits that cover a window, padded at its end, that was perhaps reversed.
-
-        Args:
-            span: the window.
-            padded: its size with the padding that the network adds, in pixels of its input.
-            length: number of logits on this axis.
-            reverse: whether the network saw the window mirrored on this axis.
-        """
-        position = span.size - 1 - span.position if reverse else span.position
-        on_grid = (position + 0.5) * (length / padded) - 0.5
-        return cls(span.first, span.stop, *neighbours(np.clip(on_grid, 0, length - 1)), span.weight)
-
-    def part(self, start: int, stop: int) -> Placement:
-        """The pixels ``start`` to ``stop`` of the result; both must be inside."""
-        inside = slice(start - self.first, stop - self.first)
-        return Placement(
-            start, stop, self.lower[inside], self.upper[inside], self.fraction[inside], self.weight[inside]
-        )
 
 
 class ScoreLayer:
@@ -94,6 +54,7 @@ class ScoreLayer:
         self.columns = Placement.of(column, padded[1], scores.shape[1], flips[1])
         self.share = share
         self._tame = tame(self.scores)
+        self._readers: dict[tuple[int, int], ColumnReader] = {}
 
     @property
     def is_coarse(self) -> bool:
@@ -101,71 +62,66 @@ class ScoreLayer:
         pixels = (self.rows.stop - self.rows.first) * (self.columns.stop - self.columns.first)
         return 4 * self.scores.shape[0] * self.scores.shape[1] <= pixels
 
-    def sample(self, rows: Placement, columns: Placement) -> Tensor:
-        """Logits of some pixels, (rows, columns, C) float32."""
-        low, high = int(rows.lower.min()), int(rows.upper.max()) + 1
-        strip = self._columns(self.scores[low:high], columns)
-        mixing = _mixing_matrix(rows, low, high)
-        if mixing is None:
-            return strip
-        mixed = torch.mm(torch.from_numpy(mixing).to(strip.device), strip.reshape(len(strip), -1))
-        return mixed.view(-1, *strip.shape[1:])
+    def row_reader(self, start: int, stop: int) -> RowReader:
+        """What reads the rows ``start`` to ``stop`` of the result; both must be inside."""
+        return RowReader.of(self.rows.part(start, stop), self.share, self.scores.device)
 
-    def add_to(self, target: Tensor, rows: Placement, columns: Placement) -> None:
-        """Add the weighted probabilities of some pixels to (rows, columns, C) float32."""
-        row, column = rows.weight * np.float32(self.share), columns.weight
-        uniform = row.min() == row.max() and column.min() == column.max()
-        weight = row[:1] * column[:1] if uniform else np.outer(row, column)
-        scores, weights = self.sample(rows, columns), torch.from_numpy(weight).to(target.device)
-        add_probability(target, scores, weights, tame=self._tame)
+    def logits(self, rows: RowReader, start: int, stop: int, factor: float = 1.0) -> Tensor:
+        """Those of some rows and of the columns ``start`` to ``stop``, times a factor.
 
-    def _columns(self, strip: Tensor, columns: Placement) -> Tensor:
-        """(k, w, C) interpolated along the row to (k, columns, C) float32."""
-        if not columns.fraction.any() and (np.diff(columns.lower) == 1).all():
-            return strip[:, columns.lower[0] : columns.upper[-1] + 1].float()
-        lower, upper = (
-            strip.index_select(1, torch.from_numpy(index).to(strip.device)).float()
-            for index in (columns.lower, columns.upper)
-        )
-        fraction = torch.from_numpy(columns.fraction.astype(np.float32)).to(strip.device)
-        return torch.lerp(lower, upper, fraction[:, None])
+        Returns:
+            (rows, columns, C) float32, contiguous, and a copy in any case.
+        """
+        columns = self._column_reader(start, stop)
+        strip = self.scores[rows.grid, columns.grid].float() * factor  # while they are few
+        return rows.read(columns.read(strip))
 
+    def add_to(self, target: Tensor, rows: RowReader, start: int, stop: int) -> None:
+        """Add the weighted probabilities of some rows and of the columns ``start`` to ``stop``.
 
-def _mixing_matrix(rows: Placement, low: int, high: int) -> np.ndarray | None:
-    """(rows, high - low) float32 that interpolates by multiplication; None where nothing is to be done."""
-    count = len(rows.lower)
-    if count == high - low and not rows.fraction.any() and (np.diff(rows.lower) == 1).all():
-        return None
-    mixing = np.zeros((count, high - low), dtype=np.float32)
-    index = np.arange(count)
-    mixing[index, rows.upper - low] = rows.fraction
-    mixing[index, rows.lower - low] += (1 - rows.fraction).astype(np.float32)
-    return mixing
+        Args:
+            target: (rows, columns, C) float32, added to in place.
+            rows: as :meth:`row_reader` made it.
+            start: first column of the result.
+            stop: the column after the last.
+        """
+        weight = rows.weight * self._column_reader(start, stop).weight
+        if self._tame and self.scores.shape[-1] > 1:
+            add_binary_probability(target, self.logits(rows, start, stop, LOG2_E), weight)
+        else:
+            add_probability(target, self.logits(rows, start, stop), weight)
+
+    def _column_reader(self, start: int, stop: int) -> ColumnReader:
+        # asked for the same few ranges in every band
+        if (start, stop) not in self._readers:
+            self._readers[start, stop] = ColumnReader.of(self.columns.part(start, stop), self.scores.device)
+        return self._readers[start, stop]
 
 
-def add_layers(target: Tensor, top: int, layers: list[ScoreLayer]) -> None:
+def add_layers(target: Tensor, top: int, layers: list[ScoreLayer], *, clear: bool = False) -> None:
     """Add what layers have to say about some rows of the result, tile by tile.
 
     Args:
         target: (rows, W, C) float32, added to in place.
         top: the row of the result that is its first.
         layers: those that lie elsewhere are skipped.
+        clear: whether ``target`` is to be set to 0 first.
     """
-    height, width, classes = target.shape
+    height, width, _ = target.shape
     on_cpu = target.device.type == "cpu"
-    limit, tall = (CPU_TILE, CPU_ROWS) if on_cpu else (GPU_TILE, GPU_ROWS)
-    wide = max(1, min(width, limit // (tall * classes)))
+    tall, wide = _tile(target)
 
-    def fill(tile: tuple[list[tuple[ScoreLayer, Placement]], int]) -> None:
-        here, x = tile
-        for layer, rows in here:
+    def fill(tile: tuple[list[_Part], int, int]) -> None:
+        parts, y, x = tile
+        if clear:
+            target[y : y + tall, x : x + wide] = 0
+        for layer, first, rows in parts:
             start, stop = max(x, layer.columns.first), min(x + wide, width, layer.columns.stop)
             if start < stop:
-                part = target[rows.first - top : rows.stop - top, start:stop]
-                layer.add_to(part, rows, layer.columns.part(start, stop))
+                layer.add_to(target[first - top :, start:stop][: len(rows.weight)], rows, start, stop)
 
-    strips = [_overlapping(layers, top + y, top + min(y + tall, height)) for y in range(0, height, tall)]
-    tiles = [(strip, x) for strip in strips for x in range(0, width, wide)]
+    strips = [(_overlapping(layers, top + y, top + min(y + tall, height)), y) for y in range(0, height, tall)]
+    tiles = [(*strip, x) for strip in strips for x in range(0, width, wide)]
     if on_cpu:
         for_each(fill, tiles)
     else:
@@ -173,11 +129,30 @@ def add_layers(target: Tensor, top: int, layers: list[ScoreLayer]) -> None:
             fill(tile)
 
 
-def _overlapping(layers: list[ScoreLayer], start: int, stop: int) -> list[tuple[ScoreLayer, Placement]]:
+def _tile(target: Tensor) -> tuple[int, int]:
+    """Rows and columns to work on at a time."""
+    _, width, classes = target.shape
+    on_cpu = target.device.type == "cpu"
+    limit, tall = (CPU_TILE, CPU_ROWS) if on_cpu else (GPU_TILE, GPU_ROWS)
+    count = math.ceil(width * tall * classes / limit)
+    if on_cpu and count > 1:
+        count += -count % torch.get_num_threads()  # as many for each thread
+    return tall, math.ceil(width / count)
+
+
+class _Part(NamedTuple):
+    """Rows of the result that a layer touches."""
+
+    layer: ScoreLayer
+    first: int
+    rows: RowReader
+
+
+def _overlapping(layers: list[ScoreLayer], start: int, stop: int) -> list[_Part]:
     """The layers that touch some rows of the result, each with its own part of them."""
     found = []
     for layer in layers:
-        rows = layer.rows
-        if rows.first < stop and rows.stop > start:
-            found.append((layer, rows.part(max(start, rows.first), min(stop, rows.stop))))
+        first, last = max(start, layer.rows.first), min(stop, layer.rows.stop)
+        if first < last:
+            found.append(_Part(layer, first, layer.row_reader(first, last)))
     return found

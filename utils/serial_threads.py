@@ -7,6 +7,7 @@ in their work, and on a machine that is busy otherwise each waits for a thread t
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -28,11 +29,18 @@ def for_each(work: Callable[[Item], None], items: Iterable[Item]) -> None:
             work(item)
         return
 
-    def quietly(item: Item) -> None:
-        with torch.inference_mode():  # a setting of each thread
-            work(item)
+    waiting = deque(items)
 
-    for _ in _pool(threads).map(quietly, items):
+    def drain(_: int) -> None:
+        with torch.inference_mode():  # a setting of each thread
+            while waiting:
+                try:
+                    item = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                work(item)
+
+    for _ in _pool(threads).map(drain, range(threads)):  # raises what a call raised
         pass
 
 

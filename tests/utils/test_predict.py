@@ -19,7 +19,7 @@ from utils.palette import voc_palette
 from utils.precision import Precision
 from utils.predict import BAND_ROWS, Predictor
 from utils.predict_options import PredictOptions
-from utils.scores import add_probability, tame
+from utils.scores import LOG2_E, add_binary_probability, add_probability, tame
 from utils.tta import TRANSFORMS
 
 SIZES = [(1, 1), (1, 500), (500, 1), (2, 3), (31, 47), (64, 64), (97, 130), (300, 41)]
@@ -236,8 +236,11 @@ def test_added_probabilities_are_those_of_a_softmax_in_float64(classes, spread):
     weight = torch.linspace(0.1, 1, 42).view(6, 7)
     exact = logits.double().sigmoid() if classes == 1 else logits.double().softmax(-1)
     target = torch.ones_like(logits)
-    add_probability(target, logits, weight, tame=tame(logits))
     assert tame(logits) == (spread < 10)
+    if tame(logits) and classes > 1:
+        add_binary_probability(target, logits * LOG2_E, weight)
+    else:
+        add_probability(target, logits, weight)
     torch.testing.assert_close(target.double(), 1 + exact * weight[..., None], atol=1e-6, rtol=0)
     assert torch.isfinite(target).all()
 
