@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import find_checkpoint, naming
 from utils import cli
+from utils.atomic_file import replacing
 from utils.errors import ConfigError, ExportError, StorageError
 
 if TYPE_CHECKING:
@@ -63,19 +62,15 @@ def run(args: argparse.Namespace) -> int:
 
     check_packages(args.format)
     model, facts = load(source)
-    temporary = output.with_name(f".{os.getpid()}{suffix}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # before minutes of work
-        in_channels = facts.info.in_channels
-        write_model(model, in_channels, temporary, args.format, facts.to_strings(), args.opset)
-        verify(model, facts, temporary, output, sizes)
-        temporary.replace(output)
+        with replacing(output, suffix) as temporary:
+            temporary.touch()  # before minutes of work
+            in_channels = facts.info.in_channels
+            write_model(model, in_channels, temporary, args.format, facts.to_strings(), args.opset)
+            verify(model, facts, temporary, output, sizes)
     except OSError as error:
         raise StorageError(f"{output}: could not be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, {args.format}")
     return 0
 

@@ -6,9 +6,10 @@ The work: read an image and its mask, random scale 0.5 to 2, rotation up to 10 d
 and a batch of eight ready as one uint8 array. Each contender has one worker. All run in turns, three
 rounds, in one process tree on an otherwise idle machine; the median of the rounds is printed.
 
-``decode only`` reads the same files with the fastest decoder used here and does nothing else: what a
-pipeline without reduced decoding cannot exceed. Without ``--images`` the pictures are drawn: several
-octaves of noise, so that they compress about as photos do.
+``decode only`` reads the same files with the decoders used here and does nothing else: what a pipeline
+without reduced decoding cannot exceed. ``decode only, cv2`` does so with cv2's, which albumentations has to
+use here. Without ``--images`` the pictures are drawn: several octaves of noise, so that they compress about
+as photos do.
 
 Ours runs as in ``train.py``, with an allocator that keeps freed memory; the others run as they come, and
 albumentations once more with that allocator, because large pictures gain much by it on some machines.
@@ -169,7 +170,17 @@ def endless(loader: Any) -> Generator[Any, None, None]:
         yield from loader
 
 
-def decode_only(folder: Path) -> Generator[int, None, None]:
+def cv2_image(path: Path) -> np.ndarray:
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def cv2_mask(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def decode_only(
+    folder: Path, image_of: Callable[[Path], Any] = read_image, mask_of: Callable[[Path], Any] = read_mask
+) -> Generator[int, None, None]:
     pairs = list(
         zip(sorted((folder / "images").iterdir()), sorted((folder / "masks").iterdir()), strict=True)
     )
@@ -177,8 +188,8 @@ def decode_only(folder: Path) -> Generator[int, None, None]:
     while True:
         for first in range(0, len(pairs), BATCH):
             for image, mask in pairs[first : first + BATCH]:
-                read_image(image)
-                read_mask(mask)
+                image_of(image)
+                mask_of(mask)
             yield 0
 
 
@@ -198,6 +209,7 @@ def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, 
     tuned = {
         "albumentations, our allocator": plain["albumentations"],
         "decode only": lambda: decode_only(folder),
+        "decode only, cv2": lambda: decode_only(folder, cv2_image, cv2_mask),
         "ours": lambda: endless(ours(kind, folder)),
         "ours, worker process": lambda: endless(ours(kind, folder, worker_type="process")),
     }

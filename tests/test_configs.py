@@ -122,11 +122,12 @@ def test_the_older_smp_form_is_among_the_recipes():
     assert arch["type"] == "SMP" and arch["args"]["architecture"] == raw["smp_args"]["type"]
 
 
-def test_a_value_that_passes_the_check_trains_or_is_refused_in_one_line(tmp_path):
+def test_a_value_that_passes_the_check_trains_or_is_refused_in_one_line(tmp_path, monkeypatch):
     """Build (not train) every mutation of the embedded default that the signatures let through."""
     import train
     from utils.errors import SegwrightError
 
+    monkeypatch.chdir(tmp_path)  # a mutated save_dir may be relative
     config = load_config(ROOT / "config.json")
     config["trainer"]["save_dir"] = str(tmp_path)
     config["trainer"]["tensorboard"] = False

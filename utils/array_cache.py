@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from utils.atomic_file import replacing
 from utils.cache_folder import cache_folder
 from utils.errors import StorageError
 
@@ -120,22 +120,16 @@ def _build(source: Source, path: Path) -> None:
     """Decode everything, several at a time, into one file; its index and that one's length end it."""
     index: list[tuple[int, tuple[int, ...], str]] = []
     position = 0
-    temporary = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)  # noqa: SIM115
-    try:
-        with temporary as file:
-            for image, label, name in _load_all(source):
-                file.write(np.ascontiguousarray(image).data)
-                file.write(np.ascontiguousarray(label).data)
-                index.append((position, image.shape, name))
-                position += image.size + label.size
-            table = json.dumps(index).encode()
-            file.write(table + len(table).to_bytes(8, "little"))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary.name).replace(path)
-    except BaseException:
-        Path(temporary.name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for image, label, name in _load_all(source):
+            file.write(np.ascontiguousarray(image).data)
+            file.write(np.ascontiguousarray(label).data)
+            index.append((position, image.shape, name))
+            position += image.size + label.size
+        table = json.dumps(index).encode()
+        file.write(table + len(table).to_bytes(8, "little"))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _load_all(source: Source) -> Iterator[Item]:

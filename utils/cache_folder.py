@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from utils.atomic_file import replacing
 
 _VARIABLE = "SEGWRIGHT_CACHE"
 
@@ -33,9 +34,8 @@ def save_json(kind: str, key: str, value: Any) -> None:
     path = _path(kind, key)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump(value, file)
-        Path(file.name).replace(path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(value))
     except OSError:
         return
 

@@ -15,12 +15,12 @@ import pickle
 import shutil
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+from utils.atomic_file import replacing
 from utils.errors import CheckpointError, StorageError
 from utils.exported import exported_format
 
@@ -48,20 +48,17 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], *, backup: Path 
     """
     path = Path(path)
     _require_plain(state, "checkpoint")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w+b") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            _append_hash(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if backup is not None and path.exists():
-            path.replace(backup)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            with temporary.open("w+b") as file:
+                torch.save({"format": FORMAT, **state}, file)
+                _append_hash(file)
+                file.flush()
+                os.fsync(file.fileno())
+            if backup is not None and path.exists():
+                path.replace(backup)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else _first_line(error)
         raise StorageError(f"{path}: the checkpoint could not be written ({reason})") from error
 
@@ -232,13 +229,11 @@ def link_or_copy(source: Path, target: Path) -> None:
     Raises:
         StorageError: it could not be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(source, temporary)
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(source, temporary)
     except OSError as error:
         raise StorageError(f"{target}: could not be written ({error.strerror})") from error

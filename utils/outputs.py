@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from utils.atomic_file import replacing
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError, StorageError
 from utils.inputs import ImageFile
@@ -35,7 +33,6 @@ SUFFIXES = {
     "probabilities": ".npz",
     "disagreement": ".disagreement.png",
 }
-_numbers = itertools.count()
 
 
 @dataclass
@@ -176,15 +173,9 @@ def write_atomically(path: Path, save: Callable[[BinaryIO], object]) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    # not named after the file, whose name may be as long as a name can be
-    temporary = path.parent / f".{os.getpid()}-{next(_numbers)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             save(file)
-        temporary.replace(path)
     except OSError as error:
         raise StorageError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

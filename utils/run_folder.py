@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.atomic_file import replacing
 from utils.checkpoint import remove_leftovers
 from utils.config import save_config
 from utils.errors import ConfigError, StorageError
@@ -110,9 +111,8 @@ class RunFolder:
             return
         lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
-        temporary = self.path / f".metrics.{os.getpid()}.tmp"
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(self.metrics)
+        with replacing(self.metrics) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
 
     def close(self) -> None:
         """Let another process use the folder."""

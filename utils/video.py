@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from utils.atomic_file import replacing
 from utils.errors import DataError, StorageError
 from utils.lazy import lazy_import
 from utils.visualize import blend, colour_mask
@@ -50,8 +51,15 @@ def segment_video(path: Path, folder: Path, predictor: Predictor | Ensemble, *, 
     target = folder / (path.stem + ending)
     if target.exists() and target.resolve() == path.resolve():
         raise StorageError(f"{target}: the result would overwrite the video; choose another --output")
-    temporary = target.with_name(f".{target.stem[:100]}.part{ending}")
     folder.mkdir(parents=True, exist_ok=True)
+    with replacing(target, ending) as temporary:
+        frames = _write_masks(predictor, path, temporary, overlay)
+    logger.info("%s: %d frames", target, frames)
+    return 0
+
+
+def _write_masks(predictor: Predictor | Ensemble, path: Path, target: Path, overlay: bool) -> int:
+    """Predict the frames of a video one by one into another; returns how many there were."""
     capture = cv2.VideoCapture(str(path))
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -63,19 +71,15 @@ def segment_video(path: Path, folder: Path, predictor: Predictor | Ensemble, *, 
                 mask = predictor.predict(frame)
                 picture = blend(frame, mask, predictor.info) if overlay else colour_mask(mask, predictor.info)
                 if writer is None:
-                    writer = _open_writer(temporary, ending, rate, (frame.shape[1], frame.shape[0]))
+                    writer = _open_writer(target, target.suffix, rate, (frame.shape[1], frame.shape[0]))
                 writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
                 frames += 1
-        if writer is None:
-            raise DataError(f"{path}: no frame of this video could be read")
-        writer.release()
-        temporary.replace(target)
     finally:
         if writer is not None:
             writer.release()
-        temporary.unlink(missing_ok=True)
-    logger.info("%s: %d frames", target, frames)
-    return 0
+    if writer is None:
+        raise DataError(f"{path}: no frame of this video could be read")
+    return frames
 
 
 def _frames(capture: Any) -> Generator[np.ndarray, None, None]:

@@ -347,3 +347,29 @@ def test_memory_does_not_grow_with_classes_times_height():
     assert done.returncode == 0, done.stderr
     before, after = map(int, done.stdout.split())
     assert after - before < 120
+
+
+@pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
+def test_networks_see_channels_last_also_by_the_stride_of_a_single_image(mode):
+    """torch chooses kernels by that stride, although it calls a tensor channels last without it."""
+    strides = []
+
+    class Strides(Net):
+        def forward(self, images):
+            strides.append((tuple(images.shape), images.stride()))
+            return super().forward(images)
+
+    predictor(Strides(), mode=mode, tta=("identity", "hflip", "rot90"), window_batch=1).predict(
+        picture(70, 90)
+    )
+    assert strides
+    for (_, channels, height, width), found in strides:
+        assert found == (channels * height * width, 1, width * channels, channels)
+
+
+def test_large_windows_are_no_larger_than_their_number_takes():
+    """An image slightly above the limit goes through as two halves, not as two of almost its size."""
+    net = Net()
+    predictor(net, mode="multiscale", scales=(2.0,), max_whole_pixels=128 * 512).predict(picture(64, 280))
+    areas = [each[0] * each[2] * each[3] for each in net.sizes]
+    assert len(areas) == 2 and sum(areas) < 1.25 * 128 * 560
