@@ -64,7 +64,12 @@ def make_config(
 
     labels = propose_labels(found, names)
     recipe = choose_recipe(
-        found.sizes, found.names, shares(found, labels), found.channels, 0.0 if found.splits else _VAL_SHARE
+        found.sizes,
+        found.names,
+        shares(found, labels),
+        found.channels,
+        0.0 if found.splits else _VAL_SHARE,
+        found.thickness,
     )
     data = _data_options(found, folder, labels, recipe)
     train_split, val_split = found.splits or ("train", "val")

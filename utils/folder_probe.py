@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from utils.errors import DataError
@@ -21,6 +23,7 @@ _DEPTH = 4  # folders below the root that are looked into
 _IMAGES_READ = 200  # images whose sizes are read
 _MASKS_READ = 3000  # masks whose values are read
 _TRIED = 5  # masks of a folder that are opened to see whether it holds masks
+_MASKS_MEASURED = 30
 _MOST_VALUES = 64  # more distinct values are no classes
 _TRAIN, _VAL = ("train", "training"), ("val", "validation", "valid", "test")
 _SEPARATORS = "_-. "
@@ -42,6 +45,7 @@ class Findings:
         sizes: (height, width) of the images.
         counts: pixels of each mask value, or of each colour.
         unreadable: masks that could not be read, with the reason.
+        thickness: of the things in the masks: what circle fits into them, as a share of the shorter side.
     """
 
     images: str
@@ -55,6 +59,7 @@ class Findings:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: Counter[int] | Counter[tuple[int, int, int]] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
+    thickness: float = 0.0
 
     @property
     def names(self) -> list[str]:
@@ -86,6 +91,7 @@ def probe(root: Path) -> Findings:
     _find_splits(root, found, folders)
     _look_at_images(found)
     _count_values(found)
+    _measure_things(found)
     return found
 
 
@@ -236,6 +242,22 @@ def _count_values(found: Findings) -> None:
                 found.unreadable.append(str(result))
             else:
                 found.counts.update(dict(zip(*result, strict=True)))
+
+
+def _measure_things(found: Findings) -> None:
+    """Median thickness of what is not of the most common value; colour masks are left out."""
+    if found.colour_masks or not found.counts:
+        return
+    common = found.counts.most_common(1)[0][0]
+    step = max(len(found.pairs) // _MASKS_MEASURED, 1)
+    found_thickness = []
+    for _, path in found.pairs[::step]:
+        with suppress(DataError):  # was named when its values were counted
+            mask = read_mask(path)
+            things = np.pad((mask != common).astype(np.uint8), 1)  # a thing ends where the picture does
+            radius = float(cv2.distanceTransform(things, cv2.DIST_L2, cv2.DIST_MASK_5).max())
+            found_thickness.append(2 * radius / min(mask.shape))
+    found.thickness = float(np.median(found_thickness)) if found_thickness else 0.0
 
 
 def _try_values(path: Path) -> Any:

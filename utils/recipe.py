@@ -16,7 +16,11 @@ _CROPS = (256, 512)  # smallest and largest side of a crop, where the images all
 _BATCH_PIXELS = 8 * 256**2  # of one training step
 _STEPS = {True: 600, False: 1600}  # optimizer steps: two classes, more classes
 _STEPS_PER_EPOCH = 40  # at least, by passing over a small set several times
-_EPOCHS = 8  # at least
+_EPOCHS = {True: 4, False: 8}  # at least: of whole pictures, of crops
+_LARGE = (
+    0.2  # thickness, as a share of the picture's shorter side, from which a crop shows too little of a thing
+)
+_JITTER = 0.2  # of the colours of photos
 _RARE = 0.05  # share of the pixels below which one of many classes is weighted
 _MEMORY = 2**31  # bytes of decoded images that may stay in memory
 _LARGEST_GROUP = 0.15  # share of the images; larger ones are years or folders, and cannot be split well
@@ -33,6 +37,7 @@ class Recipe:
         repeat: passes over the images in one epoch.
         epochs: epochs to train.
         scale: (lowest, highest) random ratio.
+        jitter: by how much brightness, contrast and saturation vary.
         loss: name of the loss.
         class_weights: how classes are weighed; ``None`` leaves them alone.
         group: regular expression of the part of a name that a group shares; ``None`` without groups.
@@ -44,6 +49,7 @@ class Recipe:
     repeat: int
     epochs: int
     scale: tuple[float, float]
+    jitter: float
     loss: str
     class_weights: str | None
     group: str | None
@@ -55,6 +61,8 @@ class Recipe:
             "batch_size": self.batch, "base_size": longest, "crop_size": self.crop, "augment": True,
             "scale": list(self.scale), "flip": True, "rotate": True, "shuffle": True,
         }  # fmt: skip
+        if self.jitter:
+            options |= dict.fromkeys(("brightness", "contrast", "saturation"), self.jitter)
         return options | ({"repeat": self.repeat} if self.repeat > 1 else {})
 
 
@@ -64,6 +72,7 @@ def choose_recipe(
     shares: Sequence[float],
     channels: int,
     val_share: float,
+    thickness: float = 0.0,
 ) -> Recipe:
     """Choose from what was found.
 
@@ -73,12 +82,15 @@ def choose_recipe(
         shares: of each class among the labelled pixels.
         channels: of the images.
         val_share: share of the images that is kept for validation.
+        thickness: of the things in the images, as a share of the shorter side.
     """
     height, width = middle_size(sizes)
     side = min(height, width)
     smallest, largest = _CROPS
-    # half the picture shows what things look like; whole pictures cost four times as much
-    crop = max(min(max(side // 2, smallest), largest, side) // 32 * 32, 32)
+    # of thin things half a picture shows what they look like, at a quarter of the cost; a large one has to be told
+    # from what surrounds it
+    large = thickness >= _LARGE
+    crop = max(min(side if large else max(side // 2, smallest), largest, side) // 32 * 32, 32)
     batch = min(max(_BATCH_PIXELS // crop**2, 2), 16)
     images = max(round(len(names) * (1 - val_share)), 1)
     repeat = max(round(_STEPS_PER_EPOCH * batch / images), 1)
@@ -88,9 +100,10 @@ def choose_recipe(
         crop=crop,
         batch=batch,
         repeat=repeat,
-        epochs=max(-(-_STEPS[binary] // steps), _EPOCHS),
+        epochs=max(-(-_STEPS[binary] // steps), _EPOCHS[large]),
         # pictures of one size come from one camera or microscope: things do not vary much in size
         scale=(0.8, 1.25) if len(set(sizes)) == 1 else (0.5, 2.0),
+        jitter=_JITTER if large and channels == 3 else 0.0,
         loss="CE_DiceLoss" if binary else "CrossEntropyLoss2d",
         class_weights="median" if not binary and min(shares) < _RARE else None,
         group=find_group(names),

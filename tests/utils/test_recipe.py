@@ -5,9 +5,11 @@ import pytest
 from utils.recipe import choose_recipe, find_group
 
 
-def recipe(count=100, size=(512, 512), shares=(0.8, 0.2), channels=3, val_share=0.2, sizes=None):
+def recipe(
+    count=100, size=(512, 512), shares=(0.8, 0.2), channels=3, val_share=0.2, sizes=None, thickness=0.0
+):
     names = [f"{number:04d}" for number in range(count)]
-    return choose_recipe(sizes or [size] * count, names, shares, channels, val_share)
+    return choose_recipe(sizes or [size] * count, names, shares, channels, val_share, thickness)
 
 
 @pytest.mark.parametrize("count", [2, 5, 12, 100, 1000, 20000])
@@ -27,6 +29,15 @@ def test_any_folder_gets_a_run_that_fits_and_is_long_enough(count, size, classes
 def test_large_pictures_get_a_larger_crop_and_a_smaller_batch():
     small, large = recipe(size=(512, 512)), recipe(size=(1280, 1918))
     assert (small.crop, small.batch) == (256, 8) and (large.crop, large.batch) == (512, 2)
+
+
+def test_things_that_fill_the_picture_are_trained_on_whole_pictures_of_varied_colour():
+    thin, thick = recipe(thickness=0.02), recipe(thickness=0.3)
+    assert (thin.crop, thin.batch, thin.jitter) == (256, 8, 0)
+    assert (thick.crop, thick.batch, thick.jitter) == (512, 2, 0.2)
+    assert thick.train_options(512)["saturation"] == 0.2 and "saturation" not in thin.train_options(512)
+    assert recipe(thickness=0.3, channels=1).jitter == 0
+    assert recipe(608, thickness=0.3, val_share=0).epochs == 4
 
 
 def test_few_images_are_passed_over_often_and_many_are_not():
