@@ -110,8 +110,9 @@ def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: t
     x, y = geometry.matrix @ geometry.corners
     if min(x.min(), y.min()) >= 0 and x.max() <= full_size[1] and y.max() <= full_size[0]:
         return image
-    ones = np.ones(full_size, np.uint8)
-    inside = _warp(ones, geometry, geometry.matrix, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0)
+    inside = _warp(
+        _plain_colour(full_size, (1,)), geometry, geometry.matrix, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0
+    )
     canvas = _plain_colour(image.shape, tuple(fill))
     if image.shape[2] > 4:
         return np.where(inside[..., None], image, canvas)
@@ -123,8 +124,13 @@ def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: t
 
 @functools.lru_cache(maxsize=8)
 def _plain_colour(shape: tuple[int, ...], colour: tuple[int, ...]) -> np.ndarray:
-    """An image of one colour; numpy takes longer to fill it than cv2 to warp a picture."""
+    """An image of one colour, not to be written to; numpy takes longer to fill it than cv2 to warp a picture."""
     return np.ascontiguousarray(np.broadcast_to(np.array(colour, np.uint8), shape))
+
+
+@functools.lru_cache(maxsize=2)  # of pictures of one size, which are often large
+def _ones(size: Size) -> np.ndarray:
+    return np.ones(size, np.uint8)
 
 
 def _wh(size: Size) -> tuple[int, int]:
