@@ -2,8 +2,9 @@
 
     python benchmarks/train_step.py [--rounds 5] [--steps 4]
 
-Every case runs in a process of its own (the allocator setting belongs to the process); the cases of a
-pair take turns, and ratios are of their medians. Also printed: the peak memory of each process.
+The epoch loop and the bare loop take turns, some steps each, in one process and with one model, because two
+processes that do the same differ by several percent. The defaults and plain fp32 NCHW run in processes of their
+own (the allocator setting belongs to the process), in turns too. Also printed: the peak memory of each process.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 CASES = {"UNet": (4, 256, {}), "FCN8s": (2, 256, {"pretrained": False})}  # batch, side, arguments
 NUM_CLASSES = 21
-WAYS = ("loop", "bare", "plain")
+TURNS = 3
 
 
 def main() -> None:
@@ -34,39 +36,36 @@ def main() -> None:
         measure(*args.case, args.steps)
         return
     for model in CASES if args.only is None else [args.only]:
-        times: dict[str, list[float]] = {}
-        memory: dict[str, float] = {}
+        runs: dict[str, list[tuple[float, ...]]] = {"ours": [], "plain": []}
         for round_ in range(args.rounds):
-            for way in in_turn(round_):
-                seconds, peak = run_case(model, way, args.steps)
-                times.setdefault(way, []).append(seconds)
-                memory[way] = max(memory.get(way, 0), peak)
-        report(model, times, memory)
+            for way in sorted(runs, reverse=bool(round_ % 2)):
+                runs[way].append(run_case(model, way, args.steps))
+        report(model, runs["ours"], runs["plain"])
 
 
-def in_turn(round_: int) -> list[str]:
-    """The three ways in an order that shifts by one each round, so that none always follows the same other."""
-    start = round_ % len(WAYS)
-    return [*WAYS[start:], *WAYS[:start]]
-
-
-def run_case(model: str, way: str, steps: int) -> tuple[float, float]:
-    """One process: seconds per step (median) and peak memory in GB."""
+def run_case(model: str, way: str, steps: int) -> tuple[float, ...]:
+    """One process: seconds per step (medians) of the epoch loop, where that runs, and of the bare one; peak GB."""
     command = [sys.executable, __file__, "--case", model, way, "--steps", str(steps)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return float(output[-2]), float(output[-1])
+    return tuple(map(float, output[-3 if way == "ours" else -2 :]))
 
 
-def report(model: str, times: dict[str, list[float]], memory: dict[str, float]) -> None:
+def report(model: str, ours: list[tuple[float, ...]], plain: list[tuple[float, ...]]) -> None:
     batch, side, _ = CASES[model]
-    names = {"loop": "our epoch loop", "bare": "bare loop, same settings", "plain": "bare loop, fp32 NCHW"}
     print(f"{model}, batch {batch}, {side}x{side}, {NUM_CLASSES} classes")
-    for way, seconds in times.items():
+    lines = (
+        ("our epoch loop", ours, 0),
+        ("bare loop, same settings", ours, 1),
+        ("bare loop, fp32 NCHW", plain, 0),
+    )
+    for name, runs, column in lines:
+        seconds = [run[column] for run in runs]
         middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
-        print(f"  {names[way]:26} {middle:.3f} s/step ({low:.3f}-{high:.3f}), peak {memory[way]:.2f} GB")
-    pairs = list(zip(*(times[way] for way in WAYS), strict=True))
-    overhead = statistics.median(loop / bare for loop, bare, _ in pairs) - 1
-    speedup = statistics.median(plain / loop for loop, _, plain in pairs)
+        print(
+            f"  {name:26} {middle:.3f} s/step ({low:.3f}-{high:.3f}), peak {max(run[-1] for run in runs):.2f} GB"
+        )
+    overhead = statistics.median(run[0] / run[1] for run in ours) - 1
+    speedup = statistics.median(slow[0] / fast[0] for slow, fast in zip(plain, ours, strict=True))
     print(f"  overhead of the epoch loop {overhead:+.1%}; defaults against fp32 NCHW {speedup:.2f}x")
 
 
@@ -93,14 +92,17 @@ def measure(name: str, way: str, steps: int) -> None:
     images = torch.from_numpy(draw.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
     target = torch.from_numpy(draw.integers(0, NUM_CLASSES, (batch, side, side), dtype=np.uint8))
     host = Batch(images, target, tuple(map(str, range(batch))))
-    run = epoch_loop if way == "loop" else bare_loop
-    seconds = run(model, host, precision, layout, steps)
+    loops = (bare_loop,) if plain else (epoch_loop, bare_loop)
+    times: list[list[float]] = [[] for _ in loops]
+    for _ in range(1 if plain else TURNS):
+        for loop, found in zip(loops, times, strict=True):
+            found += loop(model, host, precision, layout, steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(seconds, peak)
+    print(*map(statistics.median, times), peak)
 
 
 def bare_loop(model, host, precision, layout, steps):
-    """The shortest loop that trains: the same model, batch, loss and precision."""
+    """The shortest loop that trains: the same model, batch, loss and precision. Seconds of each step."""
     import torch
     import torch.nn.functional as F
 
@@ -116,11 +118,14 @@ def bare_loop(model, host, precision, layout, steps):
         optimizer.step()
         optimizer.zero_grad()
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return times[1:]
 
 
 def epoch_loop(model, host, precision, layout, steps):
-    """What ``Trainer`` does in an epoch: upload, normalise, metrics, finite check, schedule, bar."""
+    """What ``Trainer`` does in an epoch: upload, normalise, metrics, finite check, schedule, bar.
+
+    Seconds of each step.
+    """
     import tempfile
 
     import torch
@@ -168,8 +173,7 @@ def epoch_loop(model, host, precision, layout, steps):
             precision=precision,
         )
         trainer._train_epoch(1)
-    between = [after - before for before, after in zip(loader.asked, loader.asked[1:], strict=False)]
-    return statistics.median(between[1:])
+    return [after - before for before, after in pairwise(loader.asked)][1:]
 
 
 if __name__ == "__main__":

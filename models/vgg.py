@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.blocks import initialise
 from models.pretrained import adapt_first, load_pretrained
+from models.wide_conv import WideConv2d
 from utils.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
@@ -36,8 +37,8 @@ class FullyConvolutionalVGG(nn.Module):
         self.to_pool3 = nn.Sequential(*layers[: ends[2]])
         self.to_pool4 = nn.Sequential(*layers[ends[2] : ends[3]])
         self.to_pool5 = nn.Sequential(*layers[ends[3] :])
-        self.fc6 = nn.Conv2d(512, 4096, 7, padding=3)
-        self.fc7 = nn.Conv2d(4096, 4096, 1)
+        self.fc6 = WideConv2d(512, 4096, 7)
+        self.fc7 = WideConv2d(4096, 4096, 1)
         self.relu = nn.ReLU(inplace=True)
         self.drop = nn.Dropout(0.5)
         if pretrained:
