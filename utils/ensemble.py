@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.bands import BAND_ROWS, Band
 from utils.errors import ConfigError
-from utils.predict import BAND_ROWS, Band, Predictor
+from utils.predict import Predictor
 from utils.scores import decide
 
 Rule = Literal["mean", "majority"]

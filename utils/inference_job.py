@@ -13,13 +13,14 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.bands import Band
 from utils.ensemble import Ensemble
 from utils.errors import SegwrightError
 from utils.image_io import MAX_PIXELS, read_image
 from utils.inputs import ImageFile
 from utils.outputs import Result, ResultWriter, name_outputs
 from utils.pipeline import run_overlapped
-from utils.predict import Band, Predictor
+from utils.predict import Predictor
 from utils.rle import RleTable
 from utils.scores import decide
 from utils.summary import InferenceSummary

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from base.base_model import SegmentationOutput
+from utils.bands import Band
 from utils.dataset_info import DatasetInfo
 from utils.ensemble import Ensemble, even_bands
 from utils.errors import ConfigError
 from utils.palette import voc_palette
-from utils.predict import Band, Predictor
+from utils.predict import Predictor
 from utils.predict_options import PredictOptions
 
 

@@ -13,11 +13,12 @@ from torch import nn
 
 from base.base_model import BaseModel, SegmentationOutput
 from tests.conftest import ROOT
+from utils.bands import BAND_ROWS
 from utils.dataset_info import DatasetInfo
 from utils.errors import DataError
 from utils.palette import voc_palette
 from utils.precision import Precision
-from utils.predict import BAND_ROWS, Predictor
+from utils.predict import Predictor
 from utils.predict_options import PredictOptions
 from utils.scores import LOG2_E, add_binary_probability, add_probability, tame
 from utils.tta import TRANSFORMS
