@@ -7,9 +7,9 @@ and a batch of eight ready as one uint8 array. Each contender has one worker. Al
 rounds, in one process tree on an otherwise idle machine; the median of the rounds is printed.
 
 ``decode only`` reads the same files with the decoders used here and does nothing else: what a pipeline
-without reduced decoding cannot exceed. ``decode only, cv2`` does so with cv2's, which albumentations has to
-use here. Without ``--images`` the pictures are drawn: several octaves of noise, so that they compress about
-as photos do.
+without reduced decoding cannot exceed. ``decode only, cv2`` does so with cv2's, as the files for
+albumentations are read. Without ``--images`` the pictures are drawn: several octaves of noise, so that they
+compress about as photos do.
 
 Ours runs as in ``train.py``, with an allocator that keeps freed memory; the others run as they come, and
 albumentations once more with that allocator, because large pictures gain much by it on some machines.

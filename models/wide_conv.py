@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from base.base_model import is_exporting
 
-_PIXELS = (
-    1024  # positions of a batch up to which the product was faster; it takes their neighbourhoods as a matrix
-)
+_PIXELS = 1024  # of a batch, up to which the product was faster
 
 
 class WideConv2d(nn.Conv2d):

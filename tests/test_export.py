@@ -269,9 +269,8 @@ def test_masks_are_those_of_the_checkpoint_in_every_mode(checkpoint, exported, p
     assert summaries[0]["class_shares"] == summaries[1]["class_shares"]
 
 
+@pytest.mark.parametrize("exported", ["onnx"], indirect=True)
 def test_the_documented_program_is_all_that_an_onnx_file_needs(exported, photos, tmp_path, monkeypatch):
-    if exported.suffix != ".onnx":
-        pytest.skip("the program is for ONNX")
     text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     shutil.copy(exported, tmp_path / "model.onnx")

@@ -17,9 +17,7 @@ _BATCH_PIXELS = 8 * 256**2  # of one training step
 _STEPS = {True: 600, False: 1600}  # optimizer steps: two classes, more classes
 _STEPS_PER_EPOCH = 40  # at least, by passing over a small set several times
 _EPOCHS = {True: 4, False: 8}  # at least: of whole pictures, of crops
-_LARGE = (
-    0.2  # thickness, as a share of the picture's shorter side, from which a crop shows too little of a thing
-)
+_LARGE = 0.2  # thickness, as a share of the shorter side, from which a crop shows too little of a thing
 _JITTER = 0.2  # of the colours of photos
 _RARE = 0.05  # share of the pixels below which one of many classes is weighted
 _MEMORY = 2**31  # bytes of decoded images that may stay in memory

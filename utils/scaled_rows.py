@@ -42,22 +42,19 @@ def scaled_rows(pixels: Tensor, rows: slice, length: int, source: int, width: in
     first = int(lower[rows][0])
     low, high = (torch.from_numpy(index[rows] - first).to(pixels.device) for index in (lower, upper))
     between = torch.from_numpy(fraction[rows].astype(np.float32)).to(pixels.device)[:, None, None]
-    if width <= pixels.shape[1]:  # the smaller of the two orders
+    narrower = width <= pixels.shape[1]  # the axis that leaves less to do for the other comes first
+    if narrower:
         pixels = _scaled_columns(pixels, width)
-        return torch.lerp(pixels.index_select(0, low), pixels.index_select(0, high), between)
-    return _scaled_columns(
-        torch.lerp(pixels.index_select(0, low), pixels.index_select(0, high), between), width
-    )
+    strip = torch.lerp(pixels.index_select(0, low), pixels.index_select(0, high), between)
+    return strip if narrower else _scaled_columns(strip, width)
 
 
 def _scaled_columns(pixels: Tensor, width: int) -> Tensor:
     """(h, w, C) to (h, width, C)."""
     height, _, channels = pixels.shape
     if pixels.device.type == "cpu" and channels <= _CV2_CHANNELS:  # several times faster than torch's
-        size = width, height
-        scaled = cv2.resize(pixels.contiguous().numpy(), size, interpolation=cv2.INTER_LINEAR)
-        return torch.from_numpy(scaled).view(height, width, channels)
+        resized = cv2.resize(pixels.contiguous().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(resized).view(height, width, channels)
     images = pixels.permute(2, 0, 1)[None]
-    return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)[0].permute(
-        1, 2, 0
-    )
+    (scaled,) = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+    return scaled.permute(1, 2, 0)
