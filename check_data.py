@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from utils import cli
-from utils.config import apply_overrides, load_config
+from utils.config.file import apply_overrides, load_config
 from utils.errors import ConfigError
+from utils.system import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     config = apply_overrides(load_config(args.config), args.set)
     with cli.naming(args.config):
         datasets = open_datasets(config)
-    from utils.data_examiner import examine
+    from utils.survey.examine import examine
 
     report = examine(datasets)
     print(json.dumps(report.to_plain(), indent=1) if args.json else report.text())
@@ -51,7 +51,7 @@ def open_datasets(config: dict[str, Any]) -> dict[str, Any]:
     """
     import dataloaders
     from base import BaseDataLoader
-    from utils.factory import build
+    from utils.config.factory import build
 
     if not isinstance(config.get("train_loader"), dict):
         raise ConfigError("train_loader: missing; it says which data to examine")

@@ -12,19 +12,19 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from inference import add_model_arguments, find_checkpoint, load_predictor
-from utils import cli
 from utils.errors import ConfigError, DataError, SegwrightError
+from utils.system import cli
 
 if TYPE_CHECKING:
     import numpy as np
 
     from base import BaseDataSet
-    from utils.batch import LabelledImage
+    from utils.data.batch import LabelledImage
     from utils.dataset_info import DatasetInfo
-    from utils.ensemble import Ensemble
-    from utils.evaluation import Evaluation
-    from utils.predict import Predictor
-    from utils.report import ContactSheet
+    from utils.evaluation.images import Evaluation
+    from utils.predict.ensemble import Ensemble
+    from utils.predict.predictor import Predictor
+    from utils.report.evaluation import ContactSheet
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and compare every image of the split, print the table, write the report."""
-    from utils.logger import log_to_console
-    from utils.report import class_table, write_report
+    from utils.report.evaluation import class_table, write_report
+    from utils.system.logger import log_to_console
 
     log_to_console()
     dataset = build_dataset(_config(args), args.split, args.data_dir)
@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:
     """The config given, or that of the first checkpoint; exported models carry none."""
-    from utils.checkpoint import load_checkpoint
-    from utils.config import load_config
-    from utils.exported import exported_format
+    from utils.config.file import load_config
+    from utils.export.contract import exported_format
+    from utils.run.checkpoint import load_checkpoint
 
     if args.config:
         return load_config(args.config)
@@ -123,7 +123,7 @@ def build_dataset(config: dict[str, Any], split: str | None, data_dir: str | Non
     """
     import dataloaders
     from base import BaseDataLoader
-    from utils.factory import build, find
+    from utils.config.factory import build, find
 
     path = "val_loader" if config.get("val_loader") else "train_loader"
     section = config.get(path)
@@ -181,10 +181,10 @@ def evaluate(
     from tqdm import tqdm
 
     from base.base_dataset import SampleKey
-    from utils.evaluation import Evaluation, count_image
-    from utils.outputs import Result, ResultWriter
-    from utils.pipeline import run_overlapped
-    from utils.report import ContactSheet
+    from utils.evaluation.images import Evaluation, count_image
+    from utils.inference.outputs import Result, ResultWriter
+    from utils.report.evaluation import ContactSheet
+    from utils.system.threads import run_overlapped
 
     info = dataset.info
     evaluation = Evaluation(info)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import find_checkpoint, naming
-from utils import cli
-from utils.atomic_file import replacing
 from utils.errors import ConfigError, ExportError, StorageError
+from utils.system import cli
+from utils.system.files import replacing
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from utils.exported import ExportFacts
+    from utils.export.contract import ExportFacts
 
 # torch and what stands on it are imported in the functions below: --help must answer at once
 
@@ -47,7 +47,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Export, read back, compare, and only then give the file its name."""
-    from utils.exported import SUFFIXES
+    from utils.export.contract import SUFFIXES
 
     suffix = SUFFIXES[args.format]
     sizes = _pairs(args.size)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if output.suffix.lower() != suffix:
         raise ConfigError(f"--output {output}: a file of --format {args.format} ends in {suffix}")
 
-    from utils.exporter import check_packages, write_model
+    from utils.export.write import check_packages, write_model
 
     check_packages(args.format)
     model, facts = load(source)
@@ -82,8 +82,8 @@ def load(path: Path) -> tuple[nn.Module, ExportFacts]:
         CheckpointError: it cannot be used.
     """
     from models.build import model_from_checkpoint
-    from utils.checkpoint import load_checkpoint
-    from utils.exported import ExportFacts
+    from utils.export.contract import ExportFacts
+    from utils.run.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     with naming(str(path)):
@@ -100,10 +100,10 @@ def verify(
     Raises:
         ExportError: they differ, or the file does not carry what it should.
     """
-    from utils.exported import exported_format
-    from utils.exported_model import load_exported
-    from utils.exporter import OTHER
-    from utils.parity import HEAD, check_sizes, compare
+    from utils.export.compare import HEAD, check_sizes, compare
+    from utils.export.contract import exported_format
+    from utils.export.load import load_exported
+    from utils.export.write import OTHER
 
     exported, carried = load_exported(file, trust=True)
     if carried.to_strings() != facts.to_strings():

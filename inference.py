@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import cli
 from utils.errors import CheckpointError, ConfigError
+from utils.system import cli
 
 if TYPE_CHECKING:
-    from utils.ensemble import Ensemble
-    from utils.predict import Predictor
-    from utils.predict_options import PredictOptions
+    from utils.predict.ensemble import Ensemble
+    from utils.predict.options import PredictOptions
+    from utils.predict.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -113,14 +113,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image; 0 if all went well, 1 if some did not."""
-    from utils.inference_job import InferenceJob
-    from utils.inputs import VIDEO_EXTENSIONS, find_images
-    from utils.logger import log_to_console
+    from utils.inference.inputs import VIDEO_EXTENSIONS, find_images
+    from utils.inference.job import InferenceJob
+    from utils.system.logger import log_to_console
 
     log_to_console()
     output = Path(args.output)
     if Path(args.images).is_file() and Path(args.images).suffix.lower().lstrip(".") in VIDEO_EXTENSIONS:
-        from utils.video import segment_video
+        from utils.inference.video import segment_video
 
         return segment_video(Path(args.images), output, load_predictor(args), overlay=args.overlay)
     images = find_images(args.images, [part for part in args.extension.split(",") if part], output)
@@ -134,10 +134,10 @@ def load_predictor(args: argparse.Namespace) -> Predictor | Ensemble:
         CheckpointError: a checkpoint cannot be used.
         ConfigError: options that contradict each other.
     """
-    from utils.allocator import keep_freed_memory
-    from utils.device import resolve_device
-    from utils.ensemble import Ensemble
-    from utils.precision import resolve_precision
+    from utils.predict.ensemble import Ensemble
+    from utils.system.allocator import keep_freed_memory
+    from utils.system.device import resolve_device
+    from utils.system.precision import resolve_precision
 
     configs = getattr(args, "config", [])
     if configs and len(configs) != len(args.model):
@@ -159,9 +159,9 @@ def _load_member(
     args: argparse.Namespace, path: str, config: str | None, device: Any, precision: Any
 ) -> Predictor:
     from models.build import model_from_checkpoint
-    from utils.checkpoint import load_checkpoint
-    from utils.exported import exported_format
-    from utils.predict import Predictor
+    from utils.export.contract import exported_format
+    from utils.predict.predictor import Predictor
+    from utils.run.checkpoint import load_checkpoint
 
     path = str(find_checkpoint(Path(path)))
     if exported_format(path):
@@ -177,9 +177,9 @@ def _load_member(
 
 def _load_exported(args: argparse.Namespace, path: str, config: str | None, device: Any) -> Predictor:
     """A member that export.py wrote; it computes in float32, whatever the others do."""
-    from utils.exported_model import load_exported
-    from utils.precision import Precision
-    from utils.predict import Predictor
+    from utils.export.load import load_exported
+    from utils.predict.predictor import Predictor
+    from utils.system.precision import Precision
 
     model, facts = load_exported(path, device, trust=args.trust)
     if config is not None:
@@ -215,7 +215,7 @@ def naming(path: str) -> Iterator[None]:
 
 def _compare(config: str, arch: Any, path: str) -> None:
     """Checkpoints carry their config; one that is given as well must name the same model."""
-    from utils.config import load_config
+    from utils.config.file import load_config
 
     if load_config(config).get("arch") != arch:
         raise ConfigError(f"{config}: arch is not the one that {path} was trained with; leave --config out")
@@ -223,7 +223,7 @@ def _compare(config: str, arch: Any, path: str) -> None:
 
 def predict_options(args: argparse.Namespace, crop_size: Any) -> PredictOptions:
     """The command line's way of predicting; ``crop_size`` is the training crop or None."""
-    from utils.predict_options import DEFAULT_WINDOW, SCALES, PredictOptions
+    from utils.predict.options import DEFAULT_WINDOW, SCALES, PredictOptions
 
     if args.window:
         if len(args.window) > 2:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import cli
 from utils.errors import ConfigError
+from utils.system import cli
 
 if TYPE_CHECKING:
-    from utils.folder_probe import Findings
-    from utils.recipe import Recipe
+    from utils.survey.defaults import Recipe
+    from utils.survey.probe import Findings
 
 _VAL_SHARE = 0.2
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     output: Path = args.output or Path(f"{name}.json")
     if output.exists() and not args.force:
         raise ConfigError(f"{output}: exists; choose another --output, or add --force")
-    from utils.folder_probe import probe
+    from utils.survey.probe import probe
 
     found = probe(args.folder)
     names = None if args.classes is None else [part.strip() for part in args.classes.split(",")]
@@ -60,7 +60,7 @@ def make_config(
     found: Findings, folder: Path, name: str, epochs: int | None, names: list[str] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A whole config, and the part of it that says what mask values mean."""
-    from utils.recipe import choose_recipe, middle_size
+    from utils.survey.defaults import choose_recipe, middle_size
 
     labels = propose_labels(found, names)
     recipe = choose_recipe(

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from utils import cli
 from utils.errors import ConfigError, DataError
+from utils.system import cli
 
 if TYPE_CHECKING:
-    from utils.inputs import ImageFile
-    from utils.rle import RleFormat
+    from utils.images.rle import RleFormat
+    from utils.inference.inputs import ImageFile
 
 # numpy and what stands on it are imported in the functions below: --help must answer at once
 
@@ -49,8 +49,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Encode, or decode with ``--decode``."""
-    from utils.inputs import find_images
-    from utils.rle import find_format
+    from utils.images.rle import find_format
+    from utils.inference.inputs import find_images
 
     form = find_format(
         args.preset,
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
 def encode_masks(args: argparse.Namespace, form: RleFormat, masks: list[ImageFile]) -> int:
     """Write the table of all masks."""
-    from utils.mask_io import read_mask
-    from utils.rle import RleTable, read_table
+    from utils.images.masks import read_mask
+    from utils.images.rle import RleTable, read_table
 
     if not 0 <= args.class_index < 255:
         raise ConfigError("--class-index: 0 to 254")
@@ -88,9 +88,9 @@ def decode_table(args: argparse.Namespace, form: RleFormat, masks: list[ImageFil
     """Write a 0/1 mask for every row of a table; each has the size of the mask of the same name."""
     from PIL import Image
 
-    from utils.image_file import image_size
-    from utils.outputs import write_atomically
-    from utils.rle import decode, read_table
+    from utils.images.header import image_size
+    from utils.images.rle import decode, read_table
+    from utils.system.files import write_atomically
 
     sizes = {mask.relative.with_suffix("").as_posix() + (form.extension or ""): mask for mask in masks}
     table = read_table(args.decode, form)

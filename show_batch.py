@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from utils import cli
-from utils.config import apply_overrides, load_config
+from utils.config.file import apply_overrides, load_config
 from utils.errors import ConfigError
+from utils.system import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     config = apply_overrides(load_config(args.config), args.set)
     import dataloaders
     from base import BaseDataLoader
-    from utils.contact_sheet import contact_sheet
-    from utils.factory import build
+    from utils.config.factory import build
+    from utils.report.sheets import contact_sheet
 
     section = "val_loader" if args.val and config.get("val_loader") else "train_loader"
     with cli.naming(args.config):

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import cli
-from utils.config import apply_overrides, load_config
+from utils.config.file import apply_overrides, load_config
+from utils.config.smp_form import translate
 from utils.errors import ConfigError
-from utils.smp_compat import translate
+from utils.system import cli
 
 if TYPE_CHECKING:
     from base import BaseDataLoader, BaseModel
     from trainer import Trainer
+    from utils.config.sections import Experiment
     from utils.dataset_info import DatasetInfo
     from utils.losses import BaseLoss
-    from utils.schema import Experiment
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.config or args.resume in (None, "auto"):
         config, notes = translate(load_config(args.config or "config.json"))
         config = apply_overrides(config, args.set)
-    from utils.logger import log_to_console
+    from utils.system.logger import log_to_console
 
     log_to_console()
     for note in notes:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
     if args.check:
-        from utils.rehearsal import rehearse
+        from utils.training.dry_run import rehearse
 
         rehearse(trainer)
     else:
@@ -94,7 +94,7 @@ def find_start(
     """Where the run starts: its folder and checkpoint (None for a new run), and its config."""
     if args.resume is None:
         return None, None, config or {}
-    from utils.resume import find_run, load_resumed, refuse_changes
+    from utils.run.resume import find_run, load_resumed, refuse_changes
 
     folder = find_run(args.resume, config)
     if folder is None:
@@ -117,7 +117,7 @@ def check(config: dict[str, Any]) -> None:
     import dataloaders
     import models
     from base import BaseDataLoader, BaseModel
-    from utils.preflight import check_config
+    from utils.training.check_config import check_config
 
     problems = check_config(
         config,
@@ -154,13 +154,13 @@ def build_trainer(
 
     from models.build import build_model
     from trainer import Trainer
-    from utils.device import resolve_devices
-    from utils.lr_scheduler import build_schedule
-    from utils.machine import prepare_machine, versions
-    from utils.optim import build_optimizer
-    from utils.precision import resolve_precision
-    from utils.run_folder import open_run
-    from utils.schema import parse_experiment
+    from utils.config.sections import parse_experiment
+    from utils.run.folder import open_run
+    from utils.system.device import resolve_devices
+    from utils.system.precision import resolve_precision
+    from utils.training.optimizer import build_optimizer
+    from utils.training.process import prepare_machine, versions
+    from utils.training.schedule import build_schedule
 
     experiment = parse_experiment(config)
     options = experiment.trainer
@@ -202,9 +202,9 @@ def build_trainer(
 def plot_learning_rates(config: dict[str, Any], path: str) -> int:
     """Draw the learning rates of a whole run: the data is counted, the model built, nothing trained."""
     from models.build import build_model
-    from utils.lr_plot import draw_rates, learning_rates, rates_of_groups
-    from utils.optim import build_optimizer
-    from utils.schema import parse_experiment
+    from utils.config.sections import parse_experiment
+    from utils.report.learning_rates import draw_rates, learning_rates, rates_of_groups
+    from utils.training.optimizer import build_optimizer
 
     experiment = parse_experiment(config)
     epochs = experiment.trainer.epochs
@@ -239,7 +239,7 @@ def build_loaders(
     """The training data, and the validation data: a loader of its own or a split of the training data."""
     import dataloaders
     from base import BaseDataLoader
-    from utils.factory import build
+    from utils.config.factory import build
 
     train_loader = build(
         dataloaders, BaseDataLoader, config["train_loader"], "train_loader", seed=experiment.seed
@@ -259,13 +259,13 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
     from inspect import signature
 
     from utils import losses
+    from utils.config.factory import build, find
     from utils.dataset_info import IGNORE_INDEX
-    from utils.factory import build, find
     from utils.losses import BaseLoss
 
     info, weights = train_loader.info, experiment.class_weights
     if isinstance(weights, str):
-        from utils.class_weights import compute_class_weights
+        from utils.data.class_weights import compute_class_weights
 
         weights = compute_class_weights(weights, train_loader.dataset, info)
     if weights is not None and len(weights) != info.num_classes:
@@ -288,8 +288,8 @@ def build_criterion(experiment: Experiment, train_loader: BaseDataLoader) -> Bas
 def start_from(experiment: Experiment, model: BaseModel, info: DatasetInfo) -> None:
     """Load the weights of ``init_from``, if the config names a checkpoint."""
     if experiment.init_from is not None:
-        from utils.checkpoint import load_any
-        from utils.finetune import initialise
+        from utils.run.checkpoint import load_any
+        from utils.training.finetune import initialise
 
         initialise(model, load_any(experiment.init_from), info)
 

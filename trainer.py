@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from base.base_model import SegmentationOutput
 from base.base_trainer import BaseTrainer
-from utils.metrics import ConfusionMatrix, LossMeter
-from utils.panel import PredictionPanel
+from utils.evaluation.metrics import ConfusionMatrix
+from utils.report.sheets import PredictionPanel
+from utils.training.loss_meter import LossMeter
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 import inference
-from utils import cli
 from utils.errors import ConfigError
+from utils.system import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,36 +7,32 @@ import signal
 from abc import ABC
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from base.base_dataset import BaseDataSet, SampleKey
-from utils.allocator import keep_freed_memory
-from utils.batch import Batch, LabelledImage
+from utils.config.annotations import NonNegativeFloat, NonNegativeInt, PositiveInt
+from utils.config.factory import merged_parameters
+from utils.data.batch import Batch, LabelledImage
+from utils.data.sampler import EpochBatches
+from utils.data.splits import split_groups
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 from utils.errors import DataError, SegwrightError
-from utils.image_file import image_size
-from utils.lazy import lazy_import
-from utils.sampler import EpochBatches, split_groups
-from utils.signature import merged_parameters
-from utils.thread_pool import map_ahead
-from utils.types import NonNegativeFloat, NonNegativeInt, PositiveInt
-
-if TYPE_CHECKING:
-    import cv2
-else:
-    cv2 = lazy_import("cv2")
+from utils.images.header import image_size
+from utils.system.allocator import keep_freed_memory
+from utils.system.threads import map_ahead
 
 
 class BaseDataLoader(DataLoader, ABC):
     """Base of every loader: a subclass names its ``dataset_class``, nothing more.
 
     A config's ``args`` hold the arguments below and those of the data set side by side. Batches are
-    :class:`~utils.batch.Batch`: uint8, channels last; images of different sizes are padded at the right
+    :class:`~utils.data.batch.Batch`: uint8, channels last; images of different sizes are padded at the right
     and at the bottom with the mean colour, their labels with void.
 
     Attributes:

@@ -16,21 +16,20 @@ import torch
 from torch.utils.data import Dataset
 
 from base.sample import Sample, SampleKey, check_pair, fingerprint
-from utils.array_cache import open_cache
-from utils.augmentation import Ranges
-from utils.batch import LabelledImage
-from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
+from utils.augment.draws import Ranges
+from utils.augment.external import Albumentations
+from utils.augment.transform import Transform, as_range, as_size
+from utils.augment.warp import Size
+from utils.config.annotations import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from utils.config.factory import merged_parameters
+from utils.data.batch import LabelledImage
+from utils.data.cache import open_cache
+from utils.data.labels import ColourTable, LabelTable
+from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo, voc_palette
 from utils.errors import DataError
-from utils.external_augmentation import Albumentations
-from utils.image_file import is_jpeg
-from utils.image_io import read_image
-from utils.labels import ColourTable, LabelTable
-from utils.mask_io import read_colour_mask, read_mask
-from utils.palette import voc_palette
-from utils.signature import merged_parameters
-from utils.transform import Transform, as_range, as_size
-from utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from utils.warp import Size
+from utils.images.header import is_jpeg
+from utils.images.masks import read_colour_mask, read_mask
+from utils.images.read import read_image
 
 __all__ = ["BaseDataSet", "Sample", "SampleKey"]
 

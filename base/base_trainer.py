@@ -15,23 +15,24 @@ from tqdm import tqdm
 
 from base.base_dataloader import BaseDataLoader
 from base.base_model import BaseModel, SegmentationOutput
-from utils.activation_checkpointing import checkpoint_activations
-from utils.batch import DeviceBatch
-from utils.checkpoint import link_or_copy, save_checkpoint
+from utils.config.sections import TrainerSection
+from utils.data.batch import DeviceBatch
+from utils.data.prefetch import Prefetcher
 from utils.errors import CheckpointError, ConfigError, Interrupted
+from utils.evaluation.metrics import ConfusionMatrix
 from utils.losses import BaseLoss
-from utils.lr_scheduler import Schedule
-from utils.machine import any_image_size
-from utils.metrics import ConfusionMatrix, LossMeter
-from utils.monitor import Monitor, figure_names
-from utils.precision import Precision
-from utils.prefetch import Prefetcher
-from utils.rng import capture_rng, restore_rng
-from utils.run_folder import RunFolder
-from utils.run_log import RunLog
-from utils.schema import TrainerSection
-from utils.signals import StopSignal
-from utils.stepper import Stepper
+from utils.run.checkpoint import link_or_copy, save_checkpoint
+from utils.run.folder import RunFolder
+from utils.run.log import RunLog
+from utils.system.precision import Precision
+from utils.system.rng import capture_rng, restore_rng
+from utils.system.stop_signal import StopSignal
+from utils.training.activation_checkpointing import checkpoint_activations
+from utils.training.loss_meter import LossMeter
+from utils.training.monitor import Monitor, figure_names
+from utils.training.process import any_image_size
+from utils.training.schedule import Schedule
+from utils.training.stepper import Stepper
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.augment.warp import Size
 from utils.errors import DataError
-from utils.image_file import exif_orientation, image_size
-from utils.warp import Size
+from utils.images.header import exif_orientation, image_size
 
 
 class Sample(NamedTuple):

@@ -36,9 +36,9 @@ def measure(name: str, wanted: bool, batch: int, side: int) -> None:
     import torch
 
     import models
-    from utils.activation_checkpointing import checkpoint_activations
     from utils.losses import CrossEntropyLoss2d
-    from utils.precision import Precision, has_bf16
+    from utils.system.precision import Precision, has_bf16
+    from utils.training.activation_checkpointing import checkpoint_activations
 
     torch.manual_seed(0)
     model = getattr(models, name)(CLASSES, **MODELS[name]).to(memory_format=torch.channels_last).train()

@@ -35,9 +35,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dataloaders.folder import Folder
-from utils.allocator import keep_freed_memory
-from utils.image_io import read_image
-from utils.mask_io import read_mask
+from utils.images.masks import read_mask
+from utils.images.read import read_image
+from utils.system.allocator import keep_freed_memory
 
 BATCH = 8
 

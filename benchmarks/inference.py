@@ -81,7 +81,7 @@ def measure(network: str, classes: int, way: str, width: int, height: int) -> No
     import numpy as np
     import torch
 
-    from utils.allocator import keep_freed_memory
+    from utils.system.allocator import keep_freed_memory
 
     if way not in THEIRS:
         keep_freed_memory()
@@ -157,11 +157,10 @@ def make_way(way: str, net, classes: int):
         }[way](net, classes)  # fmt: skip
     import torch
 
-    from utils.dataset_info import DatasetInfo
-    from utils.palette import voc_palette
-    from utils.precision import Precision, resolve_precision
-    from utils.predict import Predictor
-    from utils.predict_options import PredictOptions
+    from utils.dataset_info import DatasetInfo, voc_palette
+    from utils.predict.options import PredictOptions
+    from utils.predict.predictor import Predictor
+    from utils.system.precision import Precision, resolve_precision
 
     mode, _, precision = way.partition("-")
     info = DatasetInfo(tuple(map(str, range(classes))), tuple(voc_palette(classes)))
@@ -187,7 +186,7 @@ def bare_way(net, classes: int):
     """The network over the windows of ``sliding``, and nothing else."""
     import torch
 
-    from utils.tiling import plan_axis
+    from utils.predict.windows import plan_axis
 
     @torch.inference_mode()
     def predict(image):

@@ -26,8 +26,8 @@ from torch import Tensor
 import models
 from base import BaseModel
 from dataloaders.camvid import CamVidDataSet
-from utils.allocator import keep_freed_memory
 from utils.losses import CrossEntropyLoss2d
+from utils.system.allocator import keep_freed_memory
 
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {"backbone": "vgg11", "pretrained": False}) for name in ("FCN32s", "FCN16s", "FCN8s")},

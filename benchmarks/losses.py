@@ -21,7 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import losses
-from utils.allocator import keep_freed_memory
+from utils.system.allocator import keep_freed_memory
 
 IGNORE = 255
 GOALS = {"LovaszSoftmax": 15.0, "CE_DiceLoss": 3.0, "DiceLoss": 1.9, "FocalLoss": 10.0}

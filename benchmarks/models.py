@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from utils.allocator import keep_freed_memory
+from utils.system.allocator import keep_freed_memory
 
 CLASSES, BATCH, SIDE = 21, 2, 256
 NO = {"pretrained": False}

@@ -75,9 +75,9 @@ def measure(name: str, way: str, steps: int) -> None:
     import torch
 
     import models
-    from utils.allocator import keep_freed_memory
-    from utils.batch import Batch
-    from utils.precision import Precision, resolve_precision
+    from utils.data.batch import Batch
+    from utils.system.allocator import keep_freed_memory
+    from utils.system.precision import Precision, resolve_precision
 
     batch, side, arguments = CASES[name]
     device = torch.device("cpu")
@@ -131,12 +131,12 @@ def epoch_loop(model, host, precision, layout, steps):
     import torch
 
     from trainer import Trainer
+    from utils.config.sections import OptimizerSection, SchedulerSection, TrainerSection
     from utils.dataset_info import DatasetInfo
     from utils.losses import CrossEntropyLoss2d
-    from utils.lr_scheduler import build_schedule
-    from utils.optim import build_optimizer
-    from utils.run_folder import RunFolder
-    from utils.schema import OptimizerSection, SchedulerSection, TrainerSection
+    from utils.run.folder import RunFolder
+    from utils.training.optimizer import build_optimizer
+    from utils.training.schedule import build_schedule
 
     class OneBatch:
         """Yields the same batch; notes when each is asked for."""

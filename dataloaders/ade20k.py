@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from utils.pairing import list_images, pair_by_key, require_folder
+from utils.data.pairing import list_images, pair_by_key, require_folder
 
 _CLASSES = (
     "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from utils.pairing import list_images, pair_by_key, require_folder
+from utils.data.pairing import list_images, pair_by_key, require_folder
 
 _CLASSES = {
     "Sky": (128, 128, 128),

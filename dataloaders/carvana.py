@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from utils.labels import LabelTable
-from utils.pairing import list_images, pair_by_key, require_folder
-from utils.sampler import split_groups
+from utils.data.labels import LabelTable
+from utils.data.pairing import list_images, pair_by_key, require_folder
+from utils.data.splits import split_groups
 
 _VAL_SHARE = 0.2
 

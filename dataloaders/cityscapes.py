@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from utils.pairing import list_images, pair_by_key, require_folder
+from utils.data.pairing import list_images, pair_by_key, require_folder
 
 _CLASSES = {  # name: (raw id, colour)
     "road": (7, (128, 64, 128)),

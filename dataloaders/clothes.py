@@ -6,9 +6,9 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from utils.mat_file import read_mat
-from utils.pairing import list_images, pair_by_key, require_folder
-from utils.sampler import split_groups
+from utils.data.pairing import list_images, pair_by_key, require_folder
+from utils.data.splits import split_groups
+from utils.images.mat import read_mat
 
 _CLASSES = (
     "null, accessories, bag, belt, blazer, blouse, bodysuit, boots, bra, bracelet, cape, cardigan, clogs, "

@@ -8,8 +8,8 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from utils.mat_file import read_mat
-from utils.pairing import list_images, pair_by_key, read_list, require_files, require_folder
+from utils.data.pairing import list_images, pair_by_key, read_list, require_files, require_folder
+from utils.images.mat import read_mat
 
 _CLASSES = (
     "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, "

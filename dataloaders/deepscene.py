@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
+from utils.data.labels import ColourTable
+from utils.data.pairing import list_images, pair_by_key, require_folder
 from utils.dataset_info import IGNORE_INDEX
-from utils.labels import ColourTable
-from utils.pairing import list_images, pair_by_key, require_folder
 
 _CLASSES = {
     "road": (170, 170, 170),

@@ -11,14 +11,13 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
+from utils.config.annotations import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
+from utils.data.labels import ColourTable, LabelTable
+from utils.data.pairing import find_files, name_some, pairs_of_list
+from utils.data.splits import split_folds, split_groups
 from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import DataError
-from utils.folder_files import find_files, pairs_of_list
-from utils.image_io import read_image
-from utils.labels import ColourTable, LabelTable
-from utils.pairing import name_some
-from utils.sampler import split_folds, split_groups
-from utils.types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
+from utils.images.read import read_image
 
 Values = int | list[int]
 

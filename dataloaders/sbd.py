@@ -9,9 +9,9 @@ import numpy as np
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
 from dataloaders.voc import VOCDataSet
+from utils.data.pairing import read_list, require_files
 from utils.errors import DataError
-from utils.mat_file import read_mat
-from utils.pairing import read_list, require_files
+from utils.images.mat import read_mat
 
 
 class SBDDataSet(BaseDataSet):

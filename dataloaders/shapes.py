@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import cv2
 import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet
+from utils.config.annotations import PositiveInt
 from utils.dataset_info import IGNORE_INDEX
-from utils.lazy import lazy_import
-from utils.types import PositiveInt
-
-if TYPE_CHECKING:
-    import cv2
-else:
-    cv2 = lazy_import("cv2")
 
 _BITS = 4  # cv2 draws at sub-pixel places, in sixteenths
 _CIRCLE, _SQUARE, _TRIANGLE, _STAR, _RING, _CROSS = range(1, 7)

@@ -8,11 +8,11 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
+from utils.data.pairing import list_images, require_files, require_folder
+from utils.data.splits import split_groups
 from utils.errors import DataError
-from utils.image_file import image_size
-from utils.pairing import list_images, require_files, require_folder
-from utils.rle import PRESETS, decode
-from utils.sampler import split_groups
+from utils.images.header import image_size
+from utils.images.rle import PRESETS, decode
 
 _VAL_SHARE = 0.1
 _EMPTY = ("", "nan", "NaN")  # a photo without buildings

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
+from utils.data.pairing import read_list, require_files
 from utils.errors import DataError
-from utils.pairing import read_list, require_files
 
 _CLASSES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "

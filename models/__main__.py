@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import models
 from base.base_model import BaseModel
-from utils.factory import catalogue
+from utils.config.factory import catalogue
 
 CLASSES, SIDE = 21, 512
 VARIANTS: dict[str, list[dict[str, Any]]] = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import models
 from base.base_model import BaseModel
+from utils.config.factory import build, find
 from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError, ConfigError
-from utils.factory import build, find
 
 
 def build_model(arch: Mapping[str, Any], info: DatasetInfo) -> BaseModel:
@@ -42,7 +42,7 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
     The average weights are taken where the run kept them. Nothing is downloaded.
 
     Args:
-        checkpoint: what :func:`utils.checkpoint.load_checkpoint` returned.
+        checkpoint: what :func:`utils.run.checkpoint.load_checkpoint` returned.
 
     Raises:
         CheckpointError: it does not hold a model, or its weights do not fit the architecture.

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from models.pretrained import adapt_first, load_pretrained
-from utils.lazy import lazy_import
+from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
 

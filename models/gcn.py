@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from base.base_model import BaseModel
 from models.blocks import initialise, resize_like
 from models.resnet import ResNetEncoder, ResNetName
-from utils.types import PositiveInt
+from utils.config.annotations import PositiveInt
 
 
 class GCN(BaseModel):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from utils.errors import ConfigError
-from utils.lazy import lazy_import
+from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.blocks import conv_bn_relu, initialise
 from models.pretrained import adapt_first, load_pretrained
-from utils.lazy import lazy_import
+from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
 

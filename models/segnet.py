@@ -13,7 +13,7 @@ from base.base_model import BaseModel
 from models.blocks import conv_bn_relu, initialise
 from models.pretrained import adapt_first, load_pretrained
 from models.resnet import ResNetEncoder
-from utils.lazy import lazy_import
+from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from base.base_model import BaseModel, SegmentationOutput
 from models.pretrained import adapt_first, load_pretrained
-from utils.lazy import lazy_import
+from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
 

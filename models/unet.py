@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from base.base_model import ALIGN_CORNERS, BaseModel
 from models.blocks import conv_bn_relu, initialise
 from models.resnet import ResNetEncoder, ResNetName
-from utils.types import PositiveInt
+from utils.config.annotations import PositiveInt
 
 
 class UNet(BaseModel):

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from models.build import build_model
-from utils.checkpoint import save_checkpoint
-from utils.dataset_info import DatasetInfo
-from utils.palette import voc_palette
+from utils.dataset_info import DatasetInfo, voc_palette
+from utils.run.checkpoint import save_checkpoint
 
 ARCH = {"type": "UNet", "args": {"base_channels": 2}}
 

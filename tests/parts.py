@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from base import BaseModel
 from trainer import Trainer
-from utils.batch import Batch
+from utils.config.sections import SchedulerSection, TrainerSection
+from utils.data.batch import Batch
 from utils.dataset_info import DatasetInfo
 from utils.losses import CrossEntropyLoss2d, PixelLoss
-from utils.lr_scheduler import build_schedule
-from utils.precision import Precision
-from utils.run_folder import RunFolder
-from utils.schema import SchedulerSection, TrainerSection
+from utils.run.folder import RunFolder
+from utils.system.precision import Precision
+from utils.training.schedule import build_schedule
 
 CPU = torch.device("cpu")
 INFO = DatasetInfo(("a", "b", "c"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))

@@ -15,11 +15,11 @@ import dataloaders
 import models
 from base import BaseDataLoader, BaseModel
 from tests.conftest import ROOT
-from utils.config import load_config
-from utils.factory import catalogue
-from utils.preflight import check_config
-from utils.schema import parse_experiment
-from utils.smp_compat import translate
+from utils.config.factory import catalogue
+from utils.config.file import load_config
+from utils.config.sections import parse_experiment
+from utils.config.smp_form import translate
+from utils.training.check_config import check_config
 
 SHIPPED = [ROOT / "config.json", *sorted((ROOT / "configs").glob("*.json"))]
 WRONG: list[Any] = [None, True, -1, 0, 1.5, 1e9, "", "x" * 300, [], [1], {}, {"a": 1}]

@@ -19,7 +19,7 @@ import inference
 from dataloaders import Shapes
 from tests.checkpoints import make_checkpoint
 from tests.conftest import ROOT
-from utils.metrics import ConfusionMatrix
+from utils.evaluation.metrics import ConfusionMatrix
 
 DATA = {"split": "val", "num_images": 5, "image_size": 48}
 LOADER = {"type": "Shapes", "args": {**DATA, "batch_size": 2, "val": True}}

@@ -23,11 +23,11 @@ import vote
 from tests.checkpoints import make_checkpoint, make_info
 from tests.conftest import ROOT
 from utils import __version__
-from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import CheckpointError, ConfigError
-from utils.exported import SUFFIXES, ExportFacts, exported_format
-from utils.exported_model import load_exported
-from utils.parity import Parity, check_sizes, compare
+from utils.export.compare import Parity, check_sizes, compare
+from utils.export.contract import SUFFIXES, ExportFacts, exported_format
+from utils.export.load import load_exported
+from utils.run.checkpoint import load_checkpoint, save_checkpoint
 
 FORMATS = ["onnx", "torchscript", "torch-export"]
 INFO = make_info(label_ids=(7, 8, 11, 33))

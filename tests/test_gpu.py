@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
-from utils.checkpoint import load_checkpoint
-from utils.metrics import ConfusionMatrix
-from utils.precision import Precision, resolve_precision
-from utils.predict import Predictor
-from utils.predict_options import PredictOptions
-from utils.prefetch import Prefetcher
+from utils.data.prefetch import Prefetcher
+from utils.evaluation.metrics import ConfusionMatrix
+from utils.predict.options import PredictOptions
+from utils.predict.predictor import Predictor
+from utils.run.checkpoint import load_checkpoint
+from utils.system.precision import Precision, resolve_precision
 
 pytestmark = [
     pytest.mark.gpu,

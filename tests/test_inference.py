@@ -15,7 +15,7 @@ from PIL import Image
 import inference
 from tests.checkpoints import make_checkpoint, make_info
 from tests.conftest import ROOT
-from utils.palette import voc_palette
+from utils.dataset_info import voc_palette
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_a_rerun_gives_the_same_bytes_and_skip_existing_continues(model, tmp_pat
 
 
 def test_an_interrupted_run_leaves_only_whole_files(model, tmp_path, monkeypatch):
-    from utils.outputs import ResultWriter
+    from utils.inference.outputs import ResultWriter
 
     for name in "abcdef":
         photo(tmp_path / "in" / f"{name}.png")
@@ -359,7 +359,7 @@ def test_a_video_without_frames_is_exit_2(model, tmp_path):
 
 
 def test_run_lengths_straight_from_inference(model, tmp_path):
-    from utils.rle import PRESETS, decode, read_table
+    from utils.images.rle import PRESETS, decode, read_table
 
     for name in ("a.jpg", "b.jpg"):
         photo(tmp_path / "in" / name, (40, 30), seed=ord(name[0]))
@@ -374,10 +374,10 @@ def test_run_lengths_straight_from_inference(model, tmp_path):
 
 @pytest.mark.parametrize("options", [[], ["--no-tune-allocator"]])
 def test_keeping_freed_memory_can_be_turned_off(model, monkeypatch, options):
-    import utils.allocator
+    import utils.system.allocator
 
     calls = []
-    monkeypatch.setattr(utils.allocator, "keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr(utils.system.allocator, "keep_freed_memory", lambda: calls.append(1))
     inference.load_predictor(inference.parse_arguments(["-m", str(model), "-i", "x", "-d", "cpu", *options]))
     assert len(calls) == (not options)
 
@@ -387,7 +387,7 @@ def test_memory_does_not_grow_with_the_number_of_images(model, tmp_path, monkeyp
     """Of 50 images, those in memory at once are the few that wait to be predicted or written."""
     import weakref
 
-    import utils.inference_job as job
+    import utils.inference.job as job
 
     for number in range(50):
         photo(tmp_path / "in" / f"{number:02}.png", (24, 16), seed=number)

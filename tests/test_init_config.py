@@ -11,7 +11,7 @@ import dataloaders
 import init_config
 from base import BaseDataLoader
 from tests.dataloaders.trees import blocks, picture, save
-from utils.factory import build
+from utils.config.factory import build
 
 
 def write(
@@ -155,7 +155,7 @@ def test_photos_are_not_taken_for_masks(tmp_path, capsys):
 
 @pytest.mark.parametrize(("thing", "thickness"), [("disc", 0.5), ("lines", 0.03), ("nothing", 0.0)])
 def test_the_thickness_of_things_is_that_of_the_largest_circle_in_them(tmp_path, thing, thickness):
-    from utils.folder_probe import probe
+    from utils.survey.probe import probe
 
     for number in range(4):
         save(tmp_path / "images" / f"{number}.jpg", picture((200, 300), number))

@@ -15,9 +15,9 @@ import inference
 import train
 from models.build import build_model, model_from_checkpoint
 from tests.checkpoints import make_info
-from utils.checkpoint import load_checkpoint
 from utils.errors import ConfigError
 from utils.losses import BCELoss, CrossEntropyLoss2d, DiceLoss, LovaszSoftmax
+from utils.run.checkpoint import load_checkpoint
 
 
 @pytest.fixture

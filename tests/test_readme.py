@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from utils.schema import Experiment, OptimizerSection, SchedulerSection, TrainerSection
+from utils.config.sections import Experiment, OptimizerSection, SchedulerSection, TrainerSection
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -80,7 +80,7 @@ def test_own_model_snippet_works(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import models
     from base import BaseModel
-    from utils.factory import build
+    from utils.config.factory import build
 
     (config,) = [text for text in fences("json") if "my_models.TwoLayers" in text]
     spec = json.loads("{" + config + "}")["arch"]
@@ -94,7 +94,7 @@ def test_own_data_snippet_works(tmp_path, monkeypatch):
 
     import dataloaders
     from base import BaseDataLoader
-    from utils.factory import build
+    from utils.config.factory import build
 
     (snippet,) = [text for text in fences("python") if "class MineDataSet" in text]
     (tmp_path / "my_data.py").write_text(snippet)
@@ -116,7 +116,7 @@ def test_own_data_snippet_works(tmp_path, monkeypatch):
 def test_folder_snippet_is_a_right_config():
     import dataloaders
     from base import BaseDataLoader
-    from utils.factory import check_spec
+    from utils.config.factory import check_spec
 
     (config,) = [text for text in fences("json") if '"Folder"' in text]
     spec = json.loads("{" + config + "}")["train_loader"]

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import show_batch
-from utils.contact_sheet import contact_sheet
 from utils.dataset_info import DatasetInfo
+from utils.report.sheets import contact_sheet
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import torch
 
 from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
 from trainer import Trainer
-from utils.checkpoint import load_checkpoint
+from utils.config.sections import SchedulerSection
 from utils.errors import ConfigError, Interrupted, NonFiniteError
-from utils.schema import SchedulerSection
+from utils.run.checkpoint import load_checkpoint
 
 
 class StopsAt(Trainer):

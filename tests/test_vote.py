@@ -13,7 +13,7 @@ import inference
 import png2rle
 import vote
 from tests.checkpoints import make_checkpoint, make_info
-from utils.rle import PRESETS, decode, read_table
+from utils.images.rle import PRESETS, decode, read_table
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_majority_of_masks_is_the_majority_of_classes(models, photos, tmp_path
 
 
 def test_disagreement_and_probabilities_come_from_one_pass(models, photos, tmp_path, monkeypatch):
-    from utils.predict import Predictor
+    from utils.predict.predictor import Predictor
 
     passes = []
     bands = Predictor.bands

@@ -21,9 +21,10 @@ from dataloaders import VOC, CamVid, Shapes
 from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, camvid, save, voc
+from utils.config.factory import build
+from utils.data.sampler import EpochBatches
+from utils.data.splits import split_groups
 from utils.errors import ConfigError, DataError, LabelError
-from utils.factory import build
-from utils.sampler import EpochBatches, split_groups
 
 WORKERS = [
     {"num_workers": 0},

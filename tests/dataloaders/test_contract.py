@@ -13,8 +13,8 @@ import torch
 import dataloaders
 from base import BaseDataLoader
 from tests.dataloaders.trees import BUILDERS
+from utils.config.factory import build, catalogue
 from utils.errors import DataError
-from utils.factory import build, catalogue
 
 NAMES = sorted(catalogue(dataloaders, BaseDataLoader))
 ON_DISK = [name for name in NAMES if "data_dir" in inspect.signature(getattr(dataloaders, name)).parameters]

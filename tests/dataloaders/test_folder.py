@@ -9,8 +9,8 @@ from base import BaseDataLoader
 from base.base_dataset import SampleKey
 from dataloaders.folder import FolderDataSet
 from tests.dataloaders.trees import blocks, folder, picture, save
+from utils.config.factory import build
 from utils.errors import ConfigError, DataError, LabelError
-from utils.factory import build
 
 BINARY = {"classes": ["background", "cell"], "values": [0, 255]}
 

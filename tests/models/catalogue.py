@@ -6,7 +6,7 @@ from typing import Any
 
 import models
 from base import BaseModel
-from utils.factory import catalogue
+from utils.config.factory import catalogue
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "DeepLab": {"backbone": "resnet18", "pretrained": False},

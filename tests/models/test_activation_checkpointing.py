@@ -13,8 +13,8 @@ from base import BaseModel
 from tests.models.catalogue import registered, smallest
 from tests.parts import RandomBatches, TinyNet, make_trainer
 from tests.peak_memory import LiveTensors
-from utils.activation_checkpointing import checkpoint_activations
 from utils.errors import ConfigError
+from utils.training.activation_checkpointing import checkpoint_activations
 
 
 def step(model: BaseModel, images: torch.Tensor, precision: torch.dtype = torch.float32) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 from models import SMP, TV
 from models import smp as smp_module
 from tests.models.test_activation_checkpointing import assert_equal, step
-from utils.activation_checkpointing import checkpoint_activations
+from utils.training.activation_checkpointing import checkpoint_activations
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

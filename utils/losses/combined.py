@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from utils.config.annotations import NonNegativeFloat
+from utils.config.factory import build
 from utils.dataset_info import IGNORE_INDEX
 from utils.errors import ConfigError
-from utils.factory import build
 from utils.losses.base import BaseLoss, PixelLoss
 from utils.losses.region import DiceLoss, overlap
-from utils.types import NonNegativeFloat
 
 _TINY = 1.2e-38
 

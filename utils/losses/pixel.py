@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from utils.config.annotations import Fraction, NonNegativeFloat, PositiveInt
 from utils.dataset_info import IGNORE_INDEX
 from utils.losses.base import PixelLoss
-from utils.types import Fraction, NonNegativeFloat, PositiveInt
 
 
 class CrossEntropyLoss2d(PixelLoss):

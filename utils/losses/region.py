@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from utils.config.annotations import NonNegativeFloat
 from utils.dataset_info import IGNORE_INDEX
 from utils.losses.base import RegionLoss, as_weight, rows
-from utils.types import NonNegativeFloat
 
 
 class Overlap(NamedTuple):

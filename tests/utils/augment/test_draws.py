@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from utils.augment import warp
+from utils.augment.draws import Ranges, blur_image, draw_geometry, jitter_colour, resized, whole_image
+from utils.augment.warp import Geometry, warp_label
+
+FILL = (124, 116, 104)
+
+
+def warp_image(image, geometry, fill, full_size=None):
+    """Both steps of the image: the warp, then the colour outside."""
+    full_size = full_size or image.shape[:2]
+    return warp.fill_outside(warp.warp_image(image, geometry, full_size), geometry, full_size, fill)
+
+
+def ramp(height: int, width: int) -> np.ndarray:
+    """An image whose first two channels tell where each pixel came from, in quarters of a pixel."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 2, y * 2, np.full_like(x, 200)], axis=2).astype(np.uint8)
+
+
+def test_nothing_drawn_is_the_image_itself():
+    image = ramp(20, 30)
+    label = np.arange(600, dtype=np.uint8).reshape(20, 30) % 200
+    geometry = draw_geometry((20, 30), Ranges(), np.random.default_rng(0))
+    assert np.array_equal(warp_image(image, geometry, FILL), image)
+    assert np.array_equal(warp_label(label, geometry), label)
+
+
+def test_two_mirrors_are_the_identity():
+    image = ramp(21, 30)
+    geometry = draw_geometry((21, 30), Ranges(flip=1.0), np.random.default_rng(0))
+    once = warp_image(image, geometry, FILL)
+    assert np.array_equal(once, image[:, ::-1])
+    assert np.array_equal(warp_image(once, geometry, FILL), image)
+
+
+@pytest.mark.parametrize(("angle", "turns"), [(180.0, 2), (90.0, 1)])
+@pytest.mark.parametrize("side", [20, 21])
+def test_quarter_turns_are_exact(angle, turns, side):
+    """D03: the pivot is the centre of the image, not the corner of a pixel."""
+    label = np.random.default_rng(0).integers(0, 200, (side, side)).astype(np.uint8)
+    geometry = draw_geometry((side, side), Ranges(rotate=(angle, angle)), np.random.default_rng(0))
+    assert np.array_equal(warp_label(label, geometry), np.rot90(label, turns))
+    image = np.repeat(label[..., None], 3, axis=2)
+    difference = warp_image(image, geometry, FILL).astype(int) - np.rot90(image, turns)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.3, 0.5, 0.51, 0.77, 1.0, 1.5, 2.0, 3.3])
+def test_image_and_label_stay_together(ratio):
+    """D04: at every scale a vertical edge is at the same place in both to within half a pixel."""
+    for edge in (80, 81, 103):
+        image = np.zeros((60, 200, 3), np.uint8)
+        image[:, edge:] = 255
+        label = (image[..., 0] > 0).astype(np.uint8)
+        geometry = resized((60, 200), ratio)
+        found = (warp_image(image, geometry, FILL)[5, :, 0] / 255).sum()  # sub-pixel place of the edge
+        sharp = warp_label(label, geometry)[5].sum()
+        expected = (200 - edge) * geometry.size[1] / 200
+        # between 1/2 and 1 nothing is averaged: the edge may sit anywhere in a source pixel
+        assert abs(found - expected) <= (0.35 if 0.5 < ratio < 1 else 0.1)
+        assert abs(sharp - expected) <= 0.51
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.8, 1.5, 2.0])
+def test_resizing_agrees_with_half_pixel_centres(ratio):
+    """Against cv2's own resize, which has the same convention."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    image = cv2.GaussianBlur(noise, (0, 0), 3)
+    geometry = resized((64, 96), ratio)
+    size = geometry.size[::-1]
+    mode = cv2.INTER_AREA if ratio <= 0.5 else cv2.INTER_LINEAR
+    ours, theirs = warp_image(image, geometry, FILL), cv2.resize(image, size, interpolation=mode)
+    inner = (slice(2, -2), slice(2, -2))
+    assert np.abs(ours[inner].astype(int) - theirs[inner]).max() <= 2
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.8, 1.5, 2.0])
+def test_labels_take_the_nearest_pixel(ratio):
+    """D29: no label is ever between two classes."""
+    y, x = np.mgrid[:64, :96]
+    for axis, place in ((0, y), (1, x)):
+        geometry = resized((64, 96), ratio)
+        picked = warp_label(place.astype(np.uint8), geometry)
+        line = picked[:, 0] if axis == 0 else picked[0]
+        wanted = (np.arange(len(line)) + 0.5) * (64, 96)[axis] / geometry.size[axis] - 0.5
+        assert np.abs(line - wanted).max() <= 0.51
+
+
+def test_strong_reduction_averages_instead_of_picking():
+    checker = (np.indices((128, 128)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    small = warp_image(np.repeat(checker[..., None], 3, 2), resized((128, 128), 0.25), FILL)
+    assert np.abs(small[2:-2, 2:-2].astype(int) - 127).max() <= 1
+
+
+def test_a_reduced_decode_lands_on_the_same_place():
+    image = cv2.GaussianBlur(
+        np.random.default_rng(1).integers(0, 256, (96, 130, 3)).astype(np.uint8), (0, 0), 5
+    )
+    geometry = resized((96, 130), 0.4)
+    assert geometry.reduction == 2
+    reduced = cv2.resize(image, (65, 48), interpolation=cv2.INTER_AREA)
+    direct, from_reduced = warp_image(image, geometry, FILL), warp_image(reduced, geometry, FILL, (96, 130))
+    assert np.abs(direct[1:-1, 1:-1].astype(int) - from_reduced[1:-1, 1:-1]).max() <= 2
+
+
+def test_no_random_draw_ever_invents_a_class_or_shifts_the_mean():
+    """R30, D01, D02: labels are a subset plus void; outside is void and exactly the mean colour."""
+    ranges = Ranges(scale=(0.3, 2.2), rotate=(-45, 45), flip=0.5, vertical_flip=0.5)
+    rng = np.random.default_rng(0)
+    for number in range(500):
+        size = tuple(rng.integers(1, 70, 2))
+        label = rng.choice([3, 7, 9], size).astype(np.uint8)
+        image = np.full((*size, 3), (10, 20, 30), np.uint8)
+        crop = None if number % 5 == 0 else tuple(rng.integers(1, 64, 2))
+        geometry = draw_geometry(size, ranges, rng, 40, crop)
+        warped, target = warp_image(image, geometry, FILL), warp_label(label, geometry)
+        assert warped.shape == (*target.shape, 3)
+        assert set(np.unique(target)) <= {3, 7, 9, 255}
+        inside = (warped == (10, 20, 30)).all(axis=2)
+        assert (target[inside] != 255).all()  # what is all image is labelled
+        outside = (warped == FILL).all(axis=2)
+        assert (target[outside] == 255).all()  # what is all padding is void
+
+
+def test_a_crop_larger_than_the_image_is_padded_with_void():
+    label = np.ones((40, 50), np.uint8)
+    for seed in range(20):
+        geometry = draw_geometry((40, 50), Ranges(), np.random.default_rng(seed), crop_size=(64, 64))
+        target = warp_label(label, geometry)
+        assert (target == 1).sum() == 40 * 50 and (target == 255).sum() == 64 * 64 - 2000
+
+
+def test_every_place_of_a_crop_is_drawn():
+    corners = {
+        tuple(draw_geometry((10, 12), Ranges(), np.random.default_rng(s), crop_size=(8, 8)).matrix[:, 2])
+        for s in range(400)
+    }
+    assert corners == {(x, y) for x in range(5) for y in range(3)}
+
+
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (1, 1), (2, 3)])
+def test_extreme_shapes_never_vanish(size):
+    """D10: a side of 0.04 pixels is one pixel."""
+    geometry = draw_geometry(size, Ranges(scale=(0.5, 2)), np.random.default_rng(0), base_size=20)
+    image = np.full((*size, 3), 9, np.uint8)
+    assert min(geometry.size) >= 1
+    assert (warp_image(image, geometry, FILL) == 9).all()
+
+
+def test_scale_and_base_size_set_the_longer_side():
+    """D07: base_size is the longer side; scale is a ratio to it."""
+    sides = [
+        max(draw_geometry((30, 60), Ranges(scale=(0.5, 2)), np.random.default_rng(s), base_size=100).size)
+        for s in range(200)
+    ]
+    assert 50 <= min(sides) < 60 and 190 < max(sides) <= 200
+
+
+def test_the_crop_holds_the_point_it_was_asked_for():
+    label = np.zeros((200, 300), np.uint8)
+    label[150, 40] = 5
+    for seed in range(50):
+        geometry = draw_geometry(
+            (200, 300),
+            Ranges(),
+            np.random.default_rng(seed),
+            crop_size=(32, 32),
+            centre=(40.5 / 300, 150.5 / 200),
+        )
+        assert (warp_label(label, geometry) == 5).any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])
+def test_any_number_of_channels(channels):
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, channels)).astype(np.uint8)
+    geometry = resized((30, 40), 0.7)
+    whole = warp_image(image, geometry, (9,) * channels)
+    for channel in range(channels):
+        alone = warp_image(np.ascontiguousarray(image[..., channel : channel + 1]), geometry, (9,))
+        assert np.abs(whole[..., channel].astype(int) - alone[..., 0]).max() <= 5  # cv2 rounds its weights
+    assert blur_image(image, 1.0).shape == image.shape
+    assert jitter_colour(image, Ranges(brightness=0.2, hue=5), np.random.default_rng(0)).shape == image.shape
+
+
+def test_grey_levels_are_not_biased():
+    """D05: rounding, not truncation."""
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    for result in (blur_image(image, 1.2), warp_image(image, resized((200, 200), 0.9), FILL)):
+        assert abs(result.mean() - image.mean()) < 0.2
+
+
+def test_blur_reaches_three_standard_deviations():
+    """D06: the kernel is never so small that it does nothing."""
+    image = np.zeros((31, 31, 1), np.uint8)
+    image[15, 15] = 255
+    assert (blur_image(image, 1.5) > 0).sum() > 9
+    assert (blur_image(image, 0.0) == image).all()
+
+
+def test_colour_keeps_grey_grey_and_turns_the_rest():
+    grey = np.full((4, 4, 3), 120, np.uint8)
+    only_hue = Ranges(hue=180.0, saturation=0.5)
+    assert np.abs(jitter_colour(grey, only_hue, np.random.default_rng(3)).astype(int) - 120).max() <= 1
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    turned = jitter_colour(red, Ranges(hue=90.0), np.random.default_rng(5))
+    luma = turned[0, 0] @ [0.299, 0.587, 0.114]
+    assert not np.array_equal(turned, red) and luma >= 0.299 * 200 - 1
+    assert np.array_equal(jitter_colour(red, Ranges(), np.random.default_rng(0)), red)
+
+
+def test_whole_image_is_no_copy_of_a_copy():
+    image = ramp(8, 9)
+    assert warp_image(image, whole_image((8, 9)), FILL) is image
+    assert isinstance(whole_image((8, 9)), Geometry)

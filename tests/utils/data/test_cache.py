@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataloaders import Folder, Shapes
+from tests.dataloaders.test_contract import FAMILY, batches, equal
+from tests.dataloaders.trees import blocks, folder, save
+from utils.data.cache import DiskCache
+from utils.errors import StorageError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Numbers:
+    """Items that say which they are; counts how often they are read."""
+
+    def __init__(self, count=5, version=0):
+        self.count, self.version, self.read = count, version, 0
+
+    def __len__(self):
+        return self.count
+
+    def load_checked(self, index):
+        self.read += 1
+        return np.full((3, index + 1, 2), index, np.uint8), np.full((3, index + 1), 9, np.uint8), f"n{index}"
+
+    def fingerprint(self):
+        return f"{self.count} {self.version}"
+
+
+def check(cache, count=5):
+    for index in range(count):
+        image, label, name = cache[index]
+        assert image.shape == (3, index + 1, 2) and (image == index).all()
+        assert (label == 9).all() and name == f"n{index}"
+
+
+def test_a_file_is_built_once_and_again_when_the_data_changes(own_cache):
+    source = Numbers()
+    check(DiskCache(source))
+    check(DiskCache(source))
+    assert source.read == 5
+    check(DiskCache(Numbers(version=1)))
+    assert len(list(own_cache.glob("*.cache"))) == 2 and not list(own_cache.glob("*.tmp"))
+
+
+def test_parts_show_the_right_items():
+    image, _, name = DiskCache(Numbers()).part([4, 2])[1]
+    assert name == "n2" and (image == 2).all()
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 2}, {"num_workers": 1, "worker_type": "process"}])
+def test_cached_batches_are_the_same_whole_images(tmp_path, kind, workers):
+    if kind == "ram" and "worker_type" in workers:
+        with pytest.raises(ValueError, match="threads only"):
+            Folder(**folder(tmp_path), split="train", batch_size=2, cache=kind, **workers)
+        return
+    args = dict(**folder(tmp_path), split="train", batch_size=2, val=True)
+    assert equal(batches(Folder(**args)), batches(Folder(**args, cache=kind, **workers)))
+
+
+def test_cached_training_repeats_and_survives_the_files(tmp_path):
+    args = dict(**folder(tmp_path), split="train", batch_size=2, cache="disk", **FAMILY)
+    loader = Folder(**args)
+    first = batches(loader, 1)
+    for path in (tmp_path / "imgs").iterdir():
+        path.write_bytes(b"")  # nothing is read any more
+    assert equal(batches(loader, 1), first)
+
+
+def test_a_changed_mask_makes_another_cache(tmp_path):
+    args = dict(**folder(tmp_path), split="train", batch_size=4, val=True, cache="disk")
+    before = batches(Folder(**args))[0].target
+    mask = tmp_path / "masks" / "cell 0.v2_mask.png"
+    save(mask, blocks((48, 64), [0, 255], 77))
+    after = batches(Folder(**args))[0].target
+    assert not np.array_equal(before.numpy(), after.numpy())
+
+
+def test_drawn_pictures_can_be_cached_and_split():
+    loader = Shapes(split="train", num_images=8, image_size=32, batch_size=2, val_split=2, cache="ram")
+    plain = Shapes(split="train", num_images=8, image_size=32, batch_size=2, val_split=2)
+    assert equal(batches(loader), batches(plain))
+    assert equal(batches(loader.get_val_loader()), batches(plain.get_val_loader()))
+
+
+def test_a_kill_leaves_no_half_cache(own_cache):
+    code = (
+        "import time, numpy as np\nfrom utils.data.cache import DiskCache\n"
+        "from tests.utils.test_array_cache import Numbers\n"
+        "class Slow(Numbers):\n"
+        "    def load_checked(self, index):\n"
+        "        time.sleep(0.05)\n        return super().load_checked(index)\n"
+        "print('go', flush=True)\nDiskCache(Slow(40))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ}
+    )
+    assert child.stdout.readline() == b"go\n"
+    time.sleep(0.4)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert not list(own_cache.glob("*.cache"))
+    check(DiskCache(Numbers(40)), 40)
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="image cache cannot be written"):
+        DiskCache(Numbers(), tmp_path / "file" / "below")

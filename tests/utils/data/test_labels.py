@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from utils.data.labels import ColourTable, LabelTable, identity_table
+from utils.errors import LabelError
+
+
+def test_raw_values_become_indices():
+    table = LabelTable({7: 0, 8: 1, 0: 255, 1: 255}, 2)
+    assert table.encode(np.array([[7, 8], [0, 1]], np.uint8), "m.png").tolist() == [[0, 1], [255, 255]]
+    wide = LabelTable({7000: 0, 26001: 1, 0: 255}, 2)
+    assert wide.encode(np.array([[7000, 26001, 0]], np.uint16), "m.png").tolist() == [[0, 1, 255]]
+
+
+def test_indices_are_passed_through_unchanged():
+    mask = np.array([[0, 1, 255]], np.uint8)
+    assert np.array_equal(identity_table(2).encode(mask, "m.png"), mask)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_an_illegal_value_is_named_with_its_place(dtype):
+    """D17."""
+    mask = np.zeros((10, 10), dtype)
+    mask[4, 7] = 37
+    with pytest.raises(
+        LabelError, match=r"m\.png: value 37 at 1 % .* row 4, column 7; allowed are 0\.\.2 and 255"
+    ):
+        identity_table(3).encode(mask, "m.png")
+
+
+@pytest.mark.parametrize(("values", "classes", "words"), [
+    ([0, 255], 2, r'"values": \[0, 255\]'),
+    ([0, 15], 2, r'"values": \[0, 15\]'),
+    ([1, 2, 3], 3, r"1\.\.3"),
+    (list(range(200)), 3, "grey photo"),
+])  # fmt: skip
+def test_the_likely_mistake_is_named(values, classes, words):
+    mask = np.array([values], np.uint8)
+    with pytest.raises(LabelError, match=words):
+        identity_table(classes, void_values=()).encode(mask, "m.png")
+
+
+def test_a_table_refuses_classes_that_do_not_exist():
+    with pytest.raises(ValueError, match="class 5 of 3"):
+        LabelTable({0: 5}, 3)
+
+
+@pytest.mark.parametrize("legal", [
+    [0], [7], [255], [0, 255], [0, 1, 2, 255], [0, 128, 255], list(range(1, 151)), list(range(256)), [3, 4, 9],
+])  # fmt: skip
+def test_every_single_illegal_value_is_found(legal):
+    """One range of values (255 and 0 are neighbours) is checked in another way than several."""
+    table = LabelTable({value: 0 for value in legal}, 1)
+    mask = np.full((5, 70), legal[-1], np.uint8)
+    for value in range(256):
+        mask[3, 66] = value
+        if value in legal:
+            table.encode(mask, "m.png")
+        else:
+            with pytest.raises(LabelError, match=f"value {value} at"):
+                table.encode(mask, "m.png")
+
+
+def test_colours_become_indices_and_unknown_ones_are_an_error():
+    """D26: an unlisted colour is never a class."""
+    table = ColourTable({(0, 0, 0): 0, (255, 0, 0): 1, (0, 0, 255): 255})
+    mask = np.array([[[0, 0, 0], [255, 0, 0], [0, 0, 255]]], np.uint8)
+    assert table.encode(mask, "m.png").tolist() == [[0, 1, 255]]
+    mask[0, 1] = (255, 0, 1)
+    with pytest.raises(LabelError, match=r"m\.png: colour \(255, 0, 1\) at row 0, column 1"):
+        table.encode(mask, "m.png")
+
+
+def test_encoding_does_not_write_to_the_mask():
+    mask = np.array([[7, 0]], np.uint8)
+    digest = hashlib.sha256(mask).hexdigest()
+    LabelTable({7: 0, 0: 255}, 1).encode(mask, "m.png")
+    assert hashlib.sha256(mask).hexdigest() == digest

@@ -1,0 +1,1 @@
+"""Random geometry as one warp of the crop, then colour."""

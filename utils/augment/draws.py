@@ -1,0 +1,208 @@
+"""Augmentation: scale, rotation, crop and flip as one warp of the crop, then colour and blur.
+
+Everything works on uint8. Pixel centres lie at half coordinates for images and for labels alike, so the
+two never move against each other by more than half a pixel, at any scale. What lies outside the image
+is painted with the mean colour in the image and with void in the label, after colour and blur.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from utils.augment.elastic import draw_field, smallest_step
+from utils.augment.warp import Geometry, Size
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What may be drawn; a range whose two ends are equal draws nothing.
+
+    Attributes:
+        scale: ratio to ``base_size``.
+        rotate: degrees, counter-clockwise as seen.
+        flip: probability of a mirror image.
+        vertical_flip: probability of an image upside down.
+        blur: standard deviation of a Gaussian, in pixels of the crop.
+        brightness: share by which all channels may be raised or lowered.
+        contrast: factor lies in 1 - contrast .. 1 + contrast; so for saturation.
+        saturation: RGB images only.
+        hue: degrees by which hues may turn either way; RGB images only.
+        elastic: standard deviation in pixels of the displacements of a coarse grid.
+        grid: share by which the rows and columns of that grid may grow or shrink.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    rotate: tuple[float, float] = (0.0, 0.0)
+    flip: float = 0.0
+    vertical_flip: float = 0.0
+    blur: tuple[float, float] = (0.0, 0.0)
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    elastic: float = 0.0
+    grid: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "rotate", "blur"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: {low} to {high} is no range")
+
+    @property
+    def has_colour(self) -> bool:
+        return max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+
+
+# ---- geometry ------------------------------------------------------------------------------------
+
+
+def long_side_ratio(size: Size, base_size: int | None) -> float:
+    """Ratio that makes the longer side ``base_size``; 1 without one."""
+    return 1.0 if base_size is None else base_size / max(size)
+
+
+def whole_image(size: Size) -> Geometry:
+    """The image as it is."""
+    return Geometry(size, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), 1.0)
+
+
+def resized(size: Size, ratio: float, crop_size: Size | None = None) -> Geometry:
+    """The whole image at another size, or its centre at that size."""
+    height, width = scaled_size(size, ratio)
+    output = crop_size or (height, width)
+    corner = ((width - output[1]) // 2, (height - output[0]) // 2)
+    return _geometry(size, (height, width), output, corner)
+
+
+def draw_geometry(
+    size: Size,
+    ranges: Ranges,
+    rng: np.random.Generator,
+    base_size: int | None = None,
+    crop_size: Size | None = None,
+    centre: tuple[float, float] | None = None,
+) -> Geometry:
+    """Draw scale, rotation, place of the crop, flips, and how it is bent.
+
+    Args:
+        size: (height, width) of the image.
+        ranges: what may be drawn.
+        rng: where the draws come from.
+        base_size: length of the longer side at scale 1; ``None`` keeps the image's own.
+        crop_size: (height, width) of the output; ``None`` gives the whole scaled image.
+        centre: (x, y) in 0..1 of the image: a point that the crop must hold, if it is smaller.
+    """
+    ratio = long_side_ratio(size, base_size) * rng.uniform(*ranges.scale)
+    angle = rng.uniform(*ranges.rotate)
+    place = rng.random(2)
+    flips = rng.random(2) < (ranges.flip, ranges.vertical_flip)
+    scaled = scaled_size(size, ratio)
+    output = crop_size or scaled
+    corner = tuple(
+        _place(free, share, None if centre is None else centre[axis] * whole, length)
+        for axis, (free, share, whole, length) in enumerate(
+            (scaled[1 - a] - output[1 - a], place[a], scaled[1 - a], output[1 - a]) for a in (0, 1)
+        )
+    )
+    plan = _geometry(size, scaled, output, (corner[0], corner[1]), angle, bool(flips[0]), bool(flips[1]))
+    if not (ranges.elastic or ranges.grid):
+        return plan
+    field = draw_field(output, ranges.elastic, ranges.grid, rng)
+    return replace(plan, field=field, ratio=plan.ratio / smallest_step(field))
+
+
+def scaled_size(size: Size, ratio: float) -> Size:
+    """(height, width) after scaling; a side never vanishes."""
+    return max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1)
+
+
+def _place(free: int, share: float, point: float | None, length: int) -> int:
+    """First pixel of the crop along one axis; negative where the image is smaller than the crop."""
+    low, high = min(free, 0), max(free, 0)
+    if point is not None and free > 0:  # the point lies at a random place of the crop, the crop inside
+        return int(np.clip(round(point - share * length), low, high))
+    return low + min(int(share * (high - low + 1)), high - low)
+
+
+def _geometry(
+    size: Size,
+    scaled: Size,
+    output: Size,
+    corner: tuple[int, int],
+    angle: float = 0.0,
+    mirror: bool = False,
+    upside_down: bool = False,
+) -> Geometry:
+    """Compose output -> flip -> crop -> rotation about the scaled image's centre -> scale -> source."""
+    height, width = output
+    matrix = np.eye(3)
+    if mirror:
+        matrix = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]]) @ matrix
+    if upside_down:
+        matrix = np.array([[1.0, 0, 0], [0, -1, height], [0, 0, 1]]) @ matrix
+    matrix = np.array([[1.0, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]]) @ matrix
+    if angle:
+        c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        x, y = scaled[1] / 2, scaled[0] / 2
+        matrix = np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y], [0, 0, 1]]) @ matrix
+    # each axis by its own rounded size: the borders of image and output meet exactly
+    stretch = np.diag([size[1] / scaled[1], size[0] / scaled[0], 1.0])
+    ratio = max(scaled[0] / size[0], scaled[1] / size[1])
+    return Geometry(output, (stretch @ matrix)[:2], ratio)
+
+
+# ---- colour --------------------------------------------------------------------------------------
+
+
+def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; the kernel reaches three standard deviations to either side."""
+    reach = 2 * math.ceil(3 * sigma) + 1
+    blurred = cv2.GaussianBlur(image, (reach, reach), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return blurred.reshape(image.shape)
+
+
+def jitter_colour(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, saturation and hue as one matrix on the channels.
+
+    Saturation and hue act on RGB images only; brightness and contrast on any number of channels.
+
+    Args:
+        image: (H, W, C) uint8.
+        ranges: what may be drawn.
+        rng: where the draws come from.
+    """
+    channels = image.shape[2]
+    contrast = 1 + ranges.contrast * rng.uniform(-1, 1)
+    brightness = 255 * ranges.brightness * rng.uniform(-1, 1)
+    saturation = 1 + ranges.saturation * rng.uniform(-1, 1)
+    angle = math.radians(ranges.hue * rng.uniform(-1, 1))
+    offset = brightness + (1 - contrast) * (float(image.mean()) if ranges.contrast else 0.0)
+    if channels == 3 and max(ranges.saturation, ranges.hue) > 0:
+        mixing = contrast * _hue_saturation(saturation, angle)
+        return cv2.transform(image, np.hstack([mixing, np.full((3, 1), offset)]))
+    table = np.clip(np.rint(np.arange(256) * contrast + offset), 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table).reshape(image.shape)
+
+
+# ---- parts ---------------------------------------------------------------------------------------
+
+
+def _hue_saturation(saturation: float, angle: float) -> np.ndarray:
+    """Rotation of RGB about the grey axis that keeps the luma, after a stretch away from it."""
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    stretch = luma + saturation * (np.eye(3) - luma)
+    c, s = math.cos(angle), math.sin(angle)
+    third, root = (1 - c) / 3, s / math.sqrt(3)
+    turn = np.array(
+        [
+            [c + third, third - root, third + root],
+            [third + root, c + third, third - root],
+            [third - root, third + root, c + third],
+        ]
+    )
+    return luma + (np.eye(3) - luma) @ turn @ stretch

@@ -1,0 +1,1 @@
+"""A config: JSON in, checked sections and built objects out."""

@@ -1,0 +1,153 @@
+"""Weights that balance the classes of a loss, computed from the training masks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from utils.data.cache import load_json, save_json
+from utils.dataset_info import DatasetInfo
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["median", "inverse", "effective", "enet"]
+
+
+class Labels(Protocol):
+    """What is needed of a data set."""
+
+    def __len__(self) -> int: ...
+
+    def label(self, index: int) -> np.ndarray: ...
+
+    def fingerprint(self) -> str: ...
+
+
+class ClassCounts(NamedTuple):
+    """How often each class occurs.
+
+    Attributes:
+        pixels: pixels of each class.
+        image_pixels: all pixels, void included, of the images that hold the class.
+        images: images that hold the class.
+        void: pixels without a class.
+    """
+
+    pixels: np.ndarray
+    image_pixels: np.ndarray
+    images: np.ndarray
+    void: int
+
+
+def compute_class_weights(mode: Mode, data: Any, info: DatasetInfo) -> list[float]:
+    """One weight per class; the mean over the labelled pixels is not kept at 1.
+
+    With f the share of a class among the labelled pixels:
+
+    * ``median``: median frequency balancing, median(g) / g with g the share of the class in the images
+      that hold it (Eigen and Fergus, "Predicting depth, surface normals and semantic labels", 2015).
+    * ``inverse``: 1 / (C f): each class has the same total weight.
+    * ``effective``: inverse of the effective number of samples with beta = 1 - 1/N, scaled to a mean of 1
+      over the classes (Cui et al., "Class-balanced loss based on effective number of samples", 2019).
+    * ``enet``: 1 / ln(1.02 + f), between 1.4 and 50.5 (Paszke et al., "ENet", 2016).
+
+    A class that occurs in no mask has weight 1. The masks are counted once; the counts are cached until
+    a file changes. The result is logged as a table.
+
+    Args:
+        mode: which formula.
+        data: the training data set, or its loader.
+        info: its classes.
+    """
+    counts = count_classes(getattr(data, "dataset", data), info.num_classes)
+    weights = weights_from_counts(mode, counts)
+    for line in weight_table(info.classes, counts, weights, mode):
+        logger.info("%s", line)
+    return weights
+
+
+def weights_from_counts(mode: Mode, counts: ClassCounts) -> list[float]:
+    """The formulas of :func:`compute_class_weights`."""
+    present = counts.pixels > 0
+    weights = np.ones(len(present))
+    total = counts.pixels.sum()
+    if not total:
+        return weights.tolist()
+    share = counts.pixels[present] / total
+    if mode == "median":
+        frequency = counts.pixels[present] / counts.image_pixels[present]
+        weights[present] = np.median(frequency) / frequency
+    elif mode == "inverse":
+        weights[present] = 1 / (present.sum() * share)
+    elif mode == "effective":
+        # (1 - beta^n) / (1 - beta) with beta = 1 - 1/N and n = N f, without the loss of digits
+        effective = -np.expm1(counts.pixels[present] * np.log1p(-1 / max(total, 2)))
+        weights[present] = (1 / effective) / np.mean(1 / effective)
+    elif mode == "enet":
+        weights[present] = 1 / np.log(1.02 + share)
+    else:
+        raise ValueError(f"class_weights: no formula '{mode}'")
+    return weights.tolist()
+
+
+def count_classes(dataset: Labels, num_classes: int) -> ClassCounts:
+    """Count every mask of a data set, several at a time; cached.
+
+    Raises:
+        DataError: a mask cannot be read, or holds a value that is neither a class nor void.
+    """
+    key = dataset.fingerprint()
+    rows = load_json("histogram", key)
+    if not (isinstance(rows, list) and len(rows) == num_classes + 1 and len(rows[0]) == 3):
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            histograms = pool.map(lambda i: _histogram(dataset.label(i)), range(len(dataset)))
+            rows = _sum(histograms, num_classes)
+        save_json("histogram", key, rows)
+    return _counts(rows)
+
+
+def sum_histograms(histograms: Iterable[np.ndarray], num_classes: int) -> ClassCounts:
+    """Counts of images whose label histograms (256 entries) are known."""
+    return _counts(_sum(histograms, num_classes))
+
+
+def weight_table(
+    classes: Sequence[str], counts: ClassCounts, weights: Sequence[float], mode: str
+) -> list[str]:
+    """Lines of a table: class, share of the labelled pixels, images, weight."""
+    width = max(len(name) for name in classes)
+    total = max(int(counts.pixels.sum()), 1)
+    lines = [f"class weights ({mode}):"]
+    for index, name in enumerate(classes):
+        absent = "  (in no training mask)" if not counts.pixels[index] else ""
+        share = counts.pixels[index] / total
+        images = f"{counts.images[index]:6d} images"
+        lines.append(f"  {name:<{width}}  {share:8.3%}  {images}  weight {weights[index]:.4g}{absent}")
+    return lines
+
+
+def _histogram(label: np.ndarray) -> np.ndarray:
+    return np.bincount(label.reshape(-1), minlength=256)
+
+
+def _counts(rows: list[list[int]]) -> ClassCounts:
+    table = np.array(rows, dtype=np.int64)
+    return ClassCounts(table[:-1, 0], table[:-1, 1], table[:-1, 2], int(table[-1, 0]))
+
+
+def _sum(histograms: Iterable[np.ndarray], num_classes: int) -> list[list[int]]:
+    """Rows (pixels, all pixels of images with it, images) of each class, then of void."""
+    rows = np.zeros((num_classes + 1, 3), dtype=np.int64)
+    for histogram in histograms:
+        classes = histogram[:num_classes]
+        held = classes > 0
+        rows[:-1, 0] += classes
+        rows[:-1, 1] += held * histogram.sum()
+        rows[:-1, 2] += held
+        rows[-1, 0] += histogram[255]
+    return rows.tolist()

@@ -1,0 +1,239 @@
+"""Checkpoint files: plain content, written atomically, verified by a hash when they are opened.
+
+A checkpoint is an ordinary ``torch.save`` archive whose zip comment holds the SHA-256 of the rest of
+the file, so that one file verifies itself and every tool that opens zip archives still reads it. It
+holds tensors and plain Python types only and is opened with ``weights_only=True``: nothing in it is
+ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from utils.errors import CheckpointError, StorageError
+from utils.export.contract import exported_format
+from utils.system.files import replacing
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_END_RECORD = b"PK\x05\x06"
+_END_RECORD_SIZE = 22
+_MARK = b"segwright-sha256:"
+_COMMENT_SIZE = len(_MARK) + 64
+_CHUNK = 2**22
+
+
+def save_checkpoint(path: str | Path, state: Mapping[str, Any], *, backup: Path | None = None) -> None:
+    """Write ``state`` so that ``path`` always holds either the old file or the whole new one.
+
+    Args:
+        path: the file.
+        state: tensors and plain Python types.
+        backup: where the file that was at ``path`` goes.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written; ``path`` is as it was.
+        TypeError: ``state`` holds something that is neither a tensor nor plain.
+    """
+    path = Path(path)
+    _require_plain(state, "checkpoint")
+    try:
+        with replacing(path) as temporary:
+            with temporary.open("w+b") as file:
+                torch.save({"format": FORMAT, **state}, file)
+                _append_hash(file)
+                file.flush()
+                os.fsync(file.fileno())
+            if backup is not None and path.exists():
+                path.replace(backup)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else _first_line(error)
+        raise StorageError(f"{path}: the checkpoint could not be written ({reason})") from error
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU after verifying its hash.
+
+    Raises:
+        CheckpointError: no such file, damaged, not one of ours, or it holds anything but tensors
+            and plain types (it is not executed).
+    """
+    path = _find(path)
+    verify_checkpoint(path)
+    state = _read(path)
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is not a checkpoint of format {FORMAT} of this program")
+    return state
+
+
+def load_any(path: str | Path) -> dict[str, Any]:
+    """Read weights that this or another program saved, for fine-tuning.
+
+    A foreign file carries no hash, so only ours are verified; neither is ever executed.
+
+    Raises:
+        CheckpointError: no such file, damaged, or it holds anything but tensors and plain types.
+    """
+    path = _find(path)
+    if _is_marked(path):
+        return load_checkpoint(path)
+    state = _read(path)
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds no weights by name")
+    return state
+
+
+def verify_checkpoint(path: str | Path) -> None:
+    """Check that every byte of a file is as it was written.
+
+    Raises:
+        CheckpointError: it is not, or the file carries no hash.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            body = size - _COMMENT_SIZE
+            file.seek(max(0, body - _END_RECORD_SIZE))
+            tail = file.read()
+            ending = _END_RECORD, struct.pack("<H", _COMMENT_SIZE) + _MARK
+            if not (tail.startswith(ending[0]) and tail[_END_RECORD_SIZE - 2 :].startswith(ending[1])):
+                raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program")
+            digest = _hash(file, body)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if digest != tail[_END_RECORD_SIZE + len(_MARK) :].decode("ascii", "replace"):
+        raise CheckpointError(f"{path}: is damaged: its content does not match its hash")
+
+
+def load_newest(candidates: list[Path]) -> tuple[dict[str, Any], Path]:
+    """Load the first candidate that is whole, with a warning for each that is not.
+
+    Raises:
+        CheckpointError: none is.
+    """
+    problems = []
+    for path in candidates:
+        if path.exists():
+            try:
+                return load_checkpoint(path), path
+            except CheckpointError as error:
+                logger.warning("%s; trying the one before", error)
+                problems.append(str(error))
+    raise CheckpointError("; ".join(problems) or f"{candidates[0]}: no such checkpoint")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of writers that are no longer alive."""
+    for temporary in folder.glob(".*.tmp"):
+        writer = temporary.name.split(".")[-2]
+        if not (writer.isdigit() and Path(f"/proc/{writer}").exists()):
+            temporary.unlink(missing_ok=True)
+
+
+def _find(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if exported_format(path):
+        raise CheckpointError(f"{path}: is an exported model; give the checkpoint (.pth) it was made from")
+    return path
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain types, so it was not opened"
+        ) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file ends as :func:`save_checkpoint` ends it."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _COMMENT_SIZE))
+        return file.read(len(_MARK)) == _MARK
+
+
+def _append_hash(file: BinaryIO) -> None:
+    """Add the zip comment. The hash is of the file before that, when its comment length was 0."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - _END_RECORD_SIZE)
+    if not file.read().startswith(_END_RECORD):
+        raise RuntimeError("torch.save did not end the archive as expected")
+    comment = _MARK + _hash(file, size).encode("ascii")
+    file.seek(size - 2)
+    file.write(struct.pack("<H", len(comment)) + comment)
+
+
+def _hash(file: BinaryIO, size: int) -> str:
+    """SHA-256 of the first ``size`` bytes with the last two (the comment length) taken as 0."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    remaining = size - 2
+    while remaining:
+        chunk = file.read(min(_CHUNK, remaining))
+        if not chunk:
+            break
+        digest.update(chunk)
+        remaining -= len(chunk)
+    digest.update(b"\x00\x00")
+    return digest.hexdigest()
+
+
+def _require_plain(value: Any, path: str) -> None:
+    """``weights_only`` loading accepts nothing else, so find out before writing."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _require_plain(item, f"{path}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{path}[{index}]")
+    elif not (
+        value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.Tensor)
+    ):
+        raise TypeError(f"{path}: a {type(value).__name__} cannot stand in a checkpoint")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, atomically; costs neither time nor space where links exist.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    try:
+        with replacing(target) as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(source, temporary)
+    except OSError as error:
+        raise StorageError(f"{target}: could not be written ({error.strerror})") from error

@@ -1,0 +1,1 @@
+"""A first look at somebody's data."""

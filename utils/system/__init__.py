@@ -1,0 +1,1 @@
+"""The process and the disk: files, threads, devices, logging; nothing here knows images."""

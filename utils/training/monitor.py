@@ -1,0 +1,86 @@
+"""Decides which validation is the best so far, and when to stop waiting for a better one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from utils.config.factory import did_you_mean
+from utils.errors import ConfigError
+from utils.evaluation.metrics import METRIC_NAMES
+
+
+def figure_names(*, validates: bool) -> list[str]:
+    """The figures that a run logs after each epoch."""
+    parts = ("train", "val") if validates else ("train",)
+    return [f"{part}_{figure}" for part in parts for figure in ("loss", *METRIC_NAMES)]
+
+
+class Monitor:
+    """Follows one logged figure.
+
+    Args:
+        setting: ``max NAME``, ``min NAME`` or ``off``.
+        names: figures that the run will log; ``NAME`` must be one of them, or one without its
+            ``val_`` or ``train_`` prefix (validation is then preferred).
+        early_stop: validations without improvement before :attr:`exhausted`; 0 or None never.
+
+    Raises:
+        ConfigError: the setting is not of this form, or no such figure is logged.
+    """
+
+    def __init__(self, setting: str, names: Collection[str], early_stop: int | None = 0) -> None:
+        self.name, self._sign = _parse(setting, names)
+        self.early_stop = early_stop or 0
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.not_improved = 0
+
+    @property
+    def enabled(self) -> bool:
+        return self.name is not None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether ``early_stop`` validations in a row did not improve."""
+        return 0 < self.early_stop <= self.not_improved
+
+    def update(self, figures: Mapping[str, float], epoch: int) -> bool:
+        """Take in one validation's figures, at full precision; NaN never improves, nor does a tie.
+
+        Returns:
+            Whether it is the best so far.
+        """
+        if self.name is None:
+            return False
+        value = figures[self.name]
+        better = not math.isnan(value) and (self.best is None or self._sign * value > self._sign * self.best)
+        if better:
+            self.best, self.best_epoch, self.not_improved = value, epoch, 0
+        else:
+            self.not_improved += 1
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "not_improved": self.not_improved}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.not_improved = state["not_improved"]
+
+
+def _parse(setting: str, names: Collection[str]) -> tuple[str | None, int]:
+    if setting == "off":
+        return None, 0
+    direction, _, wanted = setting.partition(" ")
+    if direction not in ("max", "min") or not wanted:
+        raise ConfigError(f"trainer.monitor: expected 'max NAME', 'min NAME' or 'off', got '{setting}'")
+    for name in (f"val_{wanted}", wanted, f"train_{wanted}"):
+        if name in names:
+            return name, 1 if direction == "max" else -1
+    bare = dict.fromkeys(name.removeprefix("val_").removeprefix("train_") for name in names)
+    raise ConfigError(
+        f"trainer.monitor: nothing called '{wanted}' is logged{did_you_mean(wanted, bare) or '.'}"
+        f" Choose from: {', '.join(bare)}"
+    )

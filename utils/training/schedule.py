@@ -1,0 +1,224 @@
+"""Learning-rate schedules: the two of the template family, warm-up, and all of torch's by name."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from utils.config.annotations import Fraction, NonNegativeInt, PositiveFloat
+from utils.config.factory import build, find
+from utils.config.sections import SchedulerSection
+
+_PER_STEP = {"iters_per_epoch", "steps_per_epoch", "total_steps"}  # who asks for these counts steps
+CONTEXT_NAMES = frozenset({"optimizer", "num_epochs", "epochs"} | _PER_STEP)
+
+
+class Poly(LRScheduler):
+    """``lr * (1 - t / T) ** power``, after an optional linear warm-up that reaches ``lr`` smoothly.
+
+    The polynomial decay of Liu, Rabinovich, Berg, "ParseNet", 2015. The first step after the warm-up
+    uses ``lr`` itself and the last step of the run a rate above 0; past the end it stays at 0.
+
+    Args:
+        optimizer: its groups' learning rates are the ones decayed.
+        num_epochs: length of the run in epochs.
+        iters_per_epoch: optimizer steps in an epoch.
+        warmup_epochs: epochs of warm-up; the decay takes place in those that remain.
+        power: exponent.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        num_epochs: int,
+        iters_per_epoch: int,
+        warmup_epochs: NonNegativeInt = 0,
+        power: PositiveFloat = 0.9,
+    ) -> None:
+        if warmup_epochs >= num_epochs:
+            raise ValueError(f"warmup_epochs {warmup_epochs} leaves nothing of {num_epochs} epochs")
+        self.warmup_steps = warmup_epochs * iters_per_epoch
+        self.decay_steps = num_epochs * iters_per_epoch - self.warmup_steps
+        self.power = power
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        step = self.last_epoch
+        if step < self.warmup_steps:
+            factor = (step + 1) / (self.warmup_steps + 1)
+        else:
+            remaining = 1 - (step - self.warmup_steps) / self.decay_steps
+            factor = max(0.0, remaining) ** self.power
+        return [base_lr * factor for base_lr in self.base_lrs]
+
+
+class OneCycle(lr_scheduler.OneCycleLR):
+    """The one-cycle policy of Smith, Topin, "Super-Convergence", 2018, peaking at the config's ``lr``.
+
+    Args:
+        optimizer: its groups' learning rates are the peaks.
+        num_epochs: length of the run in epochs.
+        iters_per_epoch: optimizer steps in an epoch.
+        momentums: momentum at the peak and at both ends: (highest, lowest).
+        div_factor: peak over first learning rate.
+        final_div_factor: first over last learning rate.
+        phase1: share of the steps in which the rate rises.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        num_epochs: int,
+        iters_per_epoch: int,
+        momentums: tuple[Fraction, Fraction] = (0.85, 0.95),
+        div_factor: PositiveFloat = 25.0,
+        final_div_factor: PositiveFloat = 1e4,
+        phase1: Fraction = 0.3,
+    ) -> None:
+        cycles = any("momentum" in group or "betas" in group for group in optimizer.param_groups)
+        super().__init__(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=num_epochs * iters_per_epoch,
+            pct_start=phase1,
+            cycle_momentum=cycles,
+            base_momentum=min(momentums),
+            max_momentum=max(momentums),
+            div_factor=div_factor,
+            final_div_factor=final_div_factor,
+        )
+
+
+class Schedule:
+    """Steps a scheduler when it is due: per optimizer step, per epoch, or on a validation's figure.
+
+    Args:
+        optimizer: whose learning rates are set.
+        scheduler: any scheduler; ``None`` keeps the rates (after the warm-up).
+        per_step: step it after every optimizer step instead of every epoch.
+        warmup_steps: optimizer steps of linear warm-up before the scheduler starts.
+        warmup_epochs: the same in epochs.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        scheduler: LRScheduler | None,
+        *,
+        per_step: bool = False,
+        warmup_steps: int = 0,
+        warmup_epochs: int = 0,
+    ) -> None:
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.per_step = per_step
+        self.warmup_steps = warmup_steps
+        self.warmup_epochs = warmup_epochs
+        self._steps = 0
+        self._start_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._warm()
+
+    @property
+    def lrs(self) -> list[float]:
+        """The learning rate of each parameter group."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def step_done(self) -> None:
+        """To be called after every optimizer step that changed the weights."""
+        self._steps += 1
+        if self._steps <= self.warmup_steps:
+            self._warm()
+        elif self.per_step and self.scheduler is not None:
+            self._step(self.scheduler)
+
+    def epoch_done(self, epoch: int, figure: float | None) -> None:
+        """To be called after every epoch, numbered from 1.
+
+        Args:
+            epoch: the epoch that ended.
+            figure: the monitored figure if the epoch was validated, for ``ReduceLROnPlateau``.
+        """
+        if self.scheduler is None or self.per_step or epoch <= self.warmup_epochs:
+            return
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            if figure is not None:
+                self.scheduler.step(figure)
+        else:
+            self._step(self.scheduler)
+
+    def state_dict(self) -> dict[str, Any]:
+        scheduler = None if self.scheduler is None else self.scheduler.state_dict()
+        return {"steps": self._steps, "start_lrs": list(self._start_lrs), "scheduler": scheduler}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._steps, self._start_lrs = state["steps"], list(state["start_lrs"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+    def _warm(self) -> None:
+        """Below the start rates while warming up, exactly at them when done."""
+        if self.warmup_steps:
+            factor = min(1.0, (self._steps + 1) / (self.warmup_steps + 1))
+            for group, lr in zip(self.optimizer.param_groups, self._start_lrs, strict=True):
+                group["lr"] = lr * factor
+
+    @staticmethod
+    def _step(scheduler: LRScheduler) -> None:
+        with warnings.catch_warnings():
+            # A run that was stopped between the last optimizer step of its first epoch and the
+            # scheduler's steps it here before any optimizer step of this process: that is in order.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            scheduler.step()
+
+
+def scheduler_namespace() -> SimpleNamespace:
+    """The schedulers that a config may name: ours and all of torch's."""
+    torch_schedulers = {
+        name: member for name, member in vars(lr_scheduler).items() if name in lr_scheduler.__all__
+    }
+    return SimpleNamespace(**torch_schedulers, Poly=Poly, OneCycle=OneCycle)
+
+
+def build_schedule(
+    section: SchedulerSection | None, optimizer: Optimizer, epochs: int, steps_per_epoch: int
+) -> Schedule:
+    """Build the schedule that a config describes.
+
+    Args:
+        section: ``None`` keeps the learning rates constant.
+        optimizer: the optimizer of the run.
+        epochs: length of the run.
+        steps_per_epoch: optimizer steps in each epoch.
+
+    Raises:
+        ConfigError: unknown scheduler or argument, or one refused by its constructor.
+    """
+    if section is None:
+        return Schedule(optimizer, None)
+    namespace, path = scheduler_namespace(), "lr_scheduler"
+    cls = find(namespace, LRScheduler, section.type, f"{path}.type")
+    remaining = max(1, epochs - section.warmup_epochs)
+    counts = {
+        "num_epochs": remaining,
+        "epochs": remaining,
+        "iters_per_epoch": steps_per_epoch,
+        "steps_per_epoch": steps_per_epoch,
+        "total_steps": remaining * steps_per_epoch,
+    }
+    spec = {"type": section.type, "args": section.args}
+    scheduler = build(namespace, LRScheduler, spec, path, optimizer=optimizer, **counts)
+    counts_steps = bool(_PER_STEP & inspect.signature(cls).parameters.keys())
+    made_for_steps = counts_steps or issubclass(cls, lr_scheduler.CyclicLR)
+    return Schedule(
+        optimizer,
+        scheduler,
+        per_step=made_for_steps if section.interval is None else section.interval == "step",
+        warmup_steps=section.warmup_epochs * steps_per_epoch,
+        warmup_epochs=section.warmup_epochs,
+    )

@@ -1,0 +1,156 @@
+"""One optimizer step: backward, the finite check, clipping, loss scaling, the schedule, the average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from utils.errors import NonFiniteError
+from utils.system.precision import Precision
+from utils.training.schedule import Schedule
+
+_MAX_OVERFLOWS = 20  # fp16: inf while the loss scale settles is normal; so many in a row are not
+
+
+class _FiniteCheck(NamedTuple):
+    """Whether a loss is finite: a flag on the host, valid once ``arrived`` (None: at once)."""
+
+    finite: Tensor
+    arrived: torch.cuda.Event | None
+    image_ids: tuple[str, ...]
+
+
+class Stepper:
+    """Turns losses into changes of the weights, and never into a NaN weight.
+
+    Args:
+        model: the bare model.
+        optimizer: over its trainable parameters.
+        schedule: advanced by every step that changed the weights.
+        precision: fp16 brings a gradient scaler.
+        clip_grad_norm: largest norm of all gradients together; ``None`` does not clip.
+        ema_decay: decay of an average of the weights; ``None`` keeps none.
+
+    Attributes:
+        ema: the averaged model in eval mode, or None.
+        steps: optimizer steps so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        precision: Precision,
+        *,
+        clip_grad_norm: float | None = None,
+        ema_decay: float | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scaler = precision.make_scaler()
+        self.clip_grad_norm = clip_grad_norm
+        self.ema: AveragedModel | None = None
+        if ema_decay is not None:
+            average = get_ema_multi_avg_fn(ema_decay)
+            self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        self.steps = 0
+        self._checks: list[_FiniteCheck] = []
+        self._overflows = 0
+        self._scale = self.scaler.get_scale()
+
+    def backward(self, loss: Tensor, image_ids: tuple[str, ...] = ()) -> None:
+        """Add the gradients of one batch's share of the step's loss.
+
+        Args:
+            loss: scalar.
+            image_ids: named if the loss turns out not to be finite.
+        """
+        self._checks.append(_start_check(loss, image_ids))
+        self.scaler.scale(loss).backward()
+
+    def step(self) -> None:
+        """Update the weights with the gradients added so far.
+
+        Raises:
+            NonFiniteError: a loss, or the norm of clipped gradients, is not finite. The weights are
+                as they were.
+        """
+        self._raise_if_not_finite()
+        if self.clip_grad_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            self._clip(self.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        before, self._scale = self._scale, self.scaler.get_scale()  # waits for the device: once a step
+        if self._scale >= before:  # a skipped step must not use up a learning rate
+            self.schedule.step_done()
+            if self.ema is not None:
+                self.ema.update_parameters(self.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "lr_scheduler": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "ema_updates": 0 if self.ema is None else int(self.ema.n_averaged),
+            "global_step": self.steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["lr_scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self._scale = self.scaler.get_scale()
+        self.steps = state["global_step"]
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.module.load_state_dict(state["ema"])
+            self.ema.n_averaged.fill_(state["ema_updates"])
+
+    def _raise_if_not_finite(self) -> None:
+        checks, self._checks = self._checks, []
+        for check in checks:
+            if check.arrived is not None:
+                check.arrived.synchronize()
+            if check.finite.item():
+                self._overflows = 0
+                continue
+            self._overflows += 1
+            if self.scaler.is_enabled() and self._overflows < _MAX_OVERFLOWS:
+                continue  # the scaler finds the same in the gradients, skips the step and scales down
+            raise self._error("loss", check.image_ids)
+
+    def _clip(self, largest: float) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, largest)
+        if not self.scaler.is_enabled() and not math.isfinite(norm.item()):
+            raise self._error("gradient", ())
+
+    def _error(self, what: str, image_ids: tuple[str, ...]) -> NonFiniteError:
+        lrs = ", ".join(f"{lr:.3g}" for lr in self.schedule.lrs)
+        batch = f" on {', '.join(image_ids)}" if image_ids else ""
+        return NonFiniteError(
+            f"the {what} is not finite at step {self.steps} (learning rate {lrs}){batch}; the weights "
+            "are as they were before this step and the last checkpoint is good. Try a lower learning "
+            "rate, trainer.clip_grad_norm, or precision fp32"
+        )
+
+
+def _start_check(loss: Tensor, image_ids: tuple[str, ...]) -> _FiniteCheck:
+    """Start bringing the answer to the host: on a GPU it arrives while the backward pass runs."""
+    finite = torch.isfinite(loss.detach())
+    if not finite.is_cuda:
+        return _FiniteCheck(finite, None, image_ids)
+    host = torch.empty((), dtype=torch.bool, pin_memory=True)
+    host.copy_(finite, non_blocking=True)
+    return _FiniteCheck(host, torch.cuda.current_stream(finite.device).record_event(), image_ids)
