@@ -102,7 +102,7 @@ def test_drawn_pictures_can_be_cached_and_split():
 def test_a_kill_leaves_no_half_cache(own_cache):
     code = (
         "import time, numpy as np\nfrom utils.data.cache import DiskCache\n"
-        "from tests.utils.test_array_cache import Numbers\n"
+        "from tests.utils.data.test_cache import Numbers\n"
         "class Slow(Numbers):\n"
         "    def load_checked(self, index):\n"
         "        time.sleep(0.05)\n        return super().load_checked(index)\n"

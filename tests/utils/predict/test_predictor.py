@@ -332,7 +332,7 @@ def test_memory_does_not_grow_with_classes_times_height():
     code = (
         "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np, torch\n"
-        "from tests.utils.test_predict import Net, info\n"
+        "from tests.utils.predict.test_predictor import Net, info\n"
         "from utils.predict.predictor import Predictor\n"
         "from utils.predict.options import PredictOptions\n"
         "made = Predictor(Net(60, depth=1), info(60), options=PredictOptions(mode='sliding', window=(128, 128)))\n"
