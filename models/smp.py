@@ -1,4 +1,4 @@
-"""Any network of segmentation-models-pytorch (an optional extra: requirements-smp.txt)."""
+"""Any network of segmentation-models-pytorch (an optional extra: requirements/smp.txt)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _import_package() -> Any:
         import segmentation_models_pytorch as package
     except ImportError as error:
         raise ValueError(
-            f"needs segmentation-models-pytorch: pip install -r requirements-smp.txt ({error})"
+            f"needs segmentation-models-pytorch: pip install -r requirements/smp.txt ({error})"
         ) from error
     return package
 

@@ -109,7 +109,7 @@ def test_a_missing_package_names_the_remedy(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
-    with pytest.raises(ValueError, match=r"pip install -r requirements-smp\.txt"):
+    with pytest.raises(ValueError, match=r"pip install -r requirements/smp\.txt"):
         SMP(3)
     assert smp_module is not None
 

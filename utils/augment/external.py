@@ -60,7 +60,7 @@ class Albumentations:
                 import albumentations
             except ImportError as error:
                 raise ValueError(
-                    "albumentations: the package is not installed; pip install -r requirements-albumentations.txt"
+                    "albumentations: the package is not installed; pip install -r requirements/albumentations.txt"
                 ) from error
         return albumentations.Compose([self._make(albumentations, spec) for spec in self._specs])
 

@@ -78,7 +78,7 @@ def require(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ConfigError(f"needs {package}: pip install -r requirements-onnx.txt ({error})") from error
+        raise ConfigError(f"needs {package}: pip install -r requirements/onnx.txt ({error})") from error
 
 
 def write_model(

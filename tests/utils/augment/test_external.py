@@ -16,7 +16,7 @@ NOISE = [{"type": "GaussNoise", "args": {"p": 1.0}}]
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "albumentations", None)
-    with pytest.raises(ValueError, match=r"requirements-albumentations\.txt"):
+    with pytest.raises(ValueError, match=r"requirements/albumentations\.txt"):
         Albumentations(NOISE, (0, 0, 0))
 
 
