@@ -392,7 +392,7 @@ def test_facts_that_are_malformed_are_one_line():
     strings = ExportFacts(INFO, 16, None, {"type": "UNet"}).to_strings()
     assert ExportFacts.from_strings(strings, "m").info == INFO
     for name, text in (("classes", "[1"), ("palette", "[[0, 0, 0]]"), ("stride", '"x"'), ("arch", "3")):
-        with pytest.raises(CheckpointError, match=r"m\.onnx: what it carries"):
+        with pytest.raises(CheckpointError, match=r"m\.onnx: the facts in the file"):
             ExportFacts.from_strings({**strings, name: text}, "m.onnx")
 
 
