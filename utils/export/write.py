@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from utils.errors import ConfigError, ExportError
 from utils.export.contract import COARSE, INPUT, OUTPUT
+from utils.system.text import first_line
 
 Recorded = TypeVar("Recorded")
 METADATA_FILE = "metadata.json"
@@ -228,10 +229,8 @@ def _explained(format_name: str, record: Callable[[], Recorded]) -> Recorded:
     except (ImportError, MemoryError, OSError):
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[0] if lines else type(error).__name__
         raise ExportError(
-            f"--format {format_name} cannot hold this network ({type(error).__name__}: {reason[:200]}); try "
+            f"--format {format_name} cannot hold this network ({type(error).__name__}: {first_line(error)[:200]}); try "
             f"--format {OTHER[format_name]}, and let no 'if' or Python number in its forward pass depend on "
             "the size of the images"
         ) from error

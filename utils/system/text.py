@@ -1,20 +1,20 @@
-"""Short texts for messages, from errors and from patterns of paths."""
+"""Small operations on the text of errors and of path patterns."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 WILDCARDS = frozenset("*?[")
-_LONGEST = 300  # characters of a message that are worth repeating
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an error's message, or the name of its class if the message is empty."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:_LONGEST]
+    """Return the first line of an error's message that is not blank; else the name of its class."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
 
 
-def fixed_part(pattern: str | Path) -> Path:
-    """Leading folders of a path, up to the first part with a wildcard (``*``, ``?`` or ``[``)."""
-    parts = Path(pattern).parts
-    fixed = next((i for i, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
-    return Path(*parts[:fixed])
+def fixed_part(pattern: Path) -> Path:
+    """Return the leading parts of a path pattern up to, and without, the first with a wildcard."""
+    parts = pattern.parts
+    first = next((i for i, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
+    return Path(*parts[:first])
