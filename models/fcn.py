@@ -23,12 +23,13 @@ class _FCN(BaseModel):
     ) -> None:
         super().__init__(num_classes, in_channels)
         self.backbone = FullyConvolutionalVGG(backbone, in_channels, pretrained)
-        self.score_fr = _score(4096, num_classes)
+        pool3, pool4, fc7 = self.backbone.channels
+        self.score_fr = _score(fc7, num_classes)
         if self.skips >= 1:
-            self.score_pool4 = _score(512, num_classes)
+            self.score_pool4 = _score(pool4, num_classes)
             self.upscore2 = _bilinear(num_classes, 2)
         if self.skips == 2:
-            self.score_pool3 = _score(256, num_classes)
+            self.score_pool3 = _score(pool3, num_classes)
             self.upscore_pool4 = _bilinear(num_classes, 2)
         self.upscore = _bilinear(num_classes, 32 >> self.skips)
         for layer in self.modules():

@@ -16,6 +16,7 @@ from utils.system.lazy import lazy_import
 tv = lazy_import("torchvision.models")
 
 VGGName = Literal["vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"]
+HIDDEN = 4096  # channels of fc6 and fc7
 _PIXELS = 1024  # pixels of a batch up to which the matrix product was faster than the convolution
 
 
@@ -62,6 +63,9 @@ class FullyConvolutionalVGG(nn.Module):
         name: which VGG of torchvision.
         in_channels: channels of the images.
         pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+
+    Attributes:
+        channels: channels of the three outputs.
     """
 
     def __init__(self, name: VGGName, in_channels: int = 3, pretrained: bool | str = False) -> None:
@@ -75,8 +79,9 @@ class FullyConvolutionalVGG(nn.Module):
         self.to_pool3 = nn.Sequential(*layers[: ends[2]])
         self.to_pool4 = nn.Sequential(*layers[ends[2] : ends[3]])
         self.to_pool5 = nn.Sequential(*layers[ends[3] :])
-        self.fc6 = WideConv2d(512, 4096, 7)
-        self.fc7 = WideConv2d(4096, 4096, 1)
+        self.fc6 = WideConv2d(512, HIDDEN, 7)
+        self.fc7 = WideConv2d(HIDDEN, HIDDEN, 1)
+        self.channels = (256, 512, HIDDEN)
         self.relu = nn.ReLU(inplace=True)
         self.drop = nn.Dropout(0.5)
         if pretrained:

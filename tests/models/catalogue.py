@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import models
 from base import BaseModel
 from models.build import MODELS
@@ -33,4 +35,6 @@ def registered() -> list[str]:
 
 
 def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments: Any) -> BaseModel:
-    return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.vgg.HIDDEN", 64)  # FCN's 4096 are 120 million weights, of which nothing depends
+        return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})

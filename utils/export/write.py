@@ -229,8 +229,9 @@ def _explained(format_name: str, record: Callable[[], Recorded]) -> Recorded:
     except (ImportError, MemoryError, OSError):
         raise
     except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise ExportError(
-            f"--format {format_name} cannot hold this network ({type(error).__name__}: {first_line(error)[:200]}); try "
+            f"--format {format_name} cannot hold this network ({reason}); try "
             f"--format {OTHER[format_name]}, and let no 'if' or Python number in its forward pass depend on "
             "the size of the images"
         ) from error
