@@ -22,9 +22,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from utils.errors import ConfigError, ExportError
+from utils.errors import ConfigError, ExportError, first_line
 from utils.export.contract import COARSE, INPUT, OUTPUT
-from utils.system.text import first_line
 
 Recorded = TypeVar("Recorded")
 METADATA_FILE = "metadata.json"
