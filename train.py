@@ -113,7 +113,7 @@ def check_experiment(source: ConfigSource) -> Experiment:
 
     for note in source.notes:
         logger.info("%s", note)
-    catalogues = {"arch": MODELS, "train_loader": DATA_SETS, "val_loader": DATA_SETS, **CATALOGUES}
+    catalogues = CATALOGUES | {"arch": MODELS, "train_loader": DATA_SETS, "val_loader": DATA_SETS}
     return parse_experiment(source, catalogues, CHECKS)
 
 

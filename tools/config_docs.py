@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # run as a file, from any folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -44,11 +45,12 @@ def make_page() -> str:
     from dataloaders.build import DATA_SETS
     from models.build import MODELS
     from utils.augment.transform import SampleTransform
+    from utils.config.factory import Catalogue
     from utils.config.reference import reference_page
     from utils.losses.build import LOSSES
     from utils.training.schedule import OWN_SCHEDULERS
 
-    chapters = {
+    chapters: dict[str, Catalogue[Any]] = {
         "Models": MODELS, "Data sets": DATA_SETS, "Losses": LOSSES, "Learning-rate schedules": OWN_SCHEDULERS,
     }  # fmt: skip
     return reference_page(chapters, {"Data sets": (BaseDataLoader, BaseDataSet, SampleTransform)})
