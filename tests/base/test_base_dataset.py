@@ -6,10 +6,7 @@ from PIL import Image
 
 from base import BaseDataSet
 from base.base_dataset import Sample, SampleKey
-from dataloaders.camvid import CamVidDataSet
-from dataloaders.shapes import ShapesDataSet
-from dataloaders.voc import VOCDataSet
-from tests.dataloaders.trees import blocks, camvid, picture, save, voc
+from tests.dataloaders.trees import blocks, picture, save
 from utils.errors import DataError
 
 
@@ -121,51 +118,3 @@ def test_draws_depend_on_seed_epoch_and_index_alone(tmp_path):
     a.load(SampleKey(0, 0))  # a draw more
     assert np.array_equal(a.load(SampleKey(5, 0)).image, b.load(SampleKey(5, 0)).image)
     assert not np.array_equal(a.load(SampleKey(5, 0)).image, make(2).load(SampleKey(5, 0)).image)
-
-
-def test_voc_takes_both_kinds_of_lists_and_every_place_of_the_folder(tmp_path):
-    args = voc(tmp_path)
-    for data_dir in (tmp_path, tmp_path / "VOC2012"):
-        assert len(VOCDataSet(str(data_dir), "train")) == 4
-    bare, paths = (VOCDataSet(**args, split=split) for split in ("train_aug", "trainval_aug"))
-    assert [s[:3] for s in bare.files] == [s[:3] for s in paths.files]
-    assert "SegmentationClassAug" in str(bare.files[0].mask)
-    test = VOCDataSet(**args, split="test")
-    assert (test.load(SampleKey(0, 0)).label == 255).all()
-
-
-def test_voc_names_what_its_lists_name_and_is_not_there(tmp_path):
-    args = voc(tmp_path)
-    (tmp_path / "VOC2012" / "SegmentationClass" / "2007_000001.png").unlink()
-    with pytest.raises(DataError, match=r"1 masks of the list are missing: .*2007_000001\.png"):
-        VOCDataSet(**args, split="train")
-    (tmp_path / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt").write_text("\n \n")
-    with pytest.raises(DataError, match="'val' has no images"):
-        VOCDataSet(**args, split="val")
-
-
-def test_camvid_pairs_by_name(tmp_path):
-    """D19, D20: one mask less is an error, not a shift of all that follow."""
-    args = camvid(tmp_path)
-    (tmp_path / "trainannot" / "0001TP_1.png").unlink()
-    with pytest.raises(DataError, match=r"1 images have no mask: .*0001TP_1\.jpg"):
-        CamVidDataSet(**args, split="train")
-    dataset = CamVidDataSet(**args, split="val")
-    assert dataset._load_data(0)[1].max() == 255  # 11 is void
-    save(tmp_path / "val" / "0001TP_0.png", picture((48, 64), 9))
-    with pytest.raises(DataError, match="same name"):
-        CamVidDataSet(**args, split="val")
-
-
-def test_shapes_are_the_same_every_time_and_differ_between_splits():
-    train, again, val = (ShapesDataSet(s, num_images=8) for s in ("train", "train", "val"))
-    hashes = set()
-    for index in range(8):
-        image, label, _ = train._load_data(index)
-        other = again._load_data(index)
-        assert np.array_equal(image, other[0]) and np.array_equal(label, other[1])
-        hashes |= {image.tobytes(), val._load_data(index)[0].tobytes()}
-        assert (label == 255).any() and set(np.unique(label)) <= {*range(7), 255}
-    assert len(hashes) == 16
-    seen = {int(v) for i in range(40) for v in np.unique(ShapesDataSet("train")._load_data(i)[1])}
-    assert seen == {*range(7), 255}

@@ -12,11 +12,12 @@ import torch
 
 import dataloaders
 from base import BaseDataLoader
+from dataloaders.build import DATA_SETS, open_loader
 from tests.dataloaders.trees import BUILDERS
-from utils.config.factory import build, catalogue
+from utils.config.factory import Component, require
 from utils.errors import DataError
 
-NAMES = sorted(catalogue(dataloaders, BaseDataLoader))
+NAMES = sorted(DATA_SETS.classes())
 ON_DISK = [name for name in NAMES if "data_dir" in inspect.signature(getattr(dataloaders, name)).parameters]
 
 
@@ -30,13 +31,14 @@ every = pytest.mark.parametrize("tree", NAMES, indirect=True)
 
 def make(tree: tuple[str, dict[str, Any]], split: str | None = None, **args: Any) -> BaseDataLoader:
     name, given = tree
-    split = split or "train"
-    return build(
-        dataloaders,
-        BaseDataLoader,
-        {"type": name, "args": {"split": split, "batch_size": 2, **given, **args}},
-        "train_loader",
-    )
+    return open_checked(name, {"split": split or "train", "batch_size": 2, **given, **args})
+
+
+def open_checked(name: str, args: dict[str, Any]) -> BaseDataLoader:
+    """Open a loader from a config's arguments; whatever the check passes must be buildable."""
+    component = Component(name, args)
+    require(DATA_SETS, component, "train_loader")
+    return open_loader(component, "train_loader", args.get("seed", 0))
 
 
 def batches(loader: BaseDataLoader, epoch: int = 1, start: int = 0) -> list[Any]:
