@@ -118,3 +118,52 @@ def test_draws_depend_on_seed_epoch_and_index_alone(tmp_path):
     a.load(SampleKey(0, 0))  # a draw more
     assert np.array_equal(a.load(SampleKey(5, 0)).image, b.load(SampleKey(5, 0)).image)
     assert not np.array_equal(a.load(SampleKey(5, 0)).image, make(2).load(SampleKey(5, 0)).image)
+
+
+class TestArgumentsOfAConfig:
+    """Mistakes are found before a file is read."""
+
+    def test_every_mistake_is_one_line_with_its_path(self):
+        args = {"data_dir": "nowhere", "split": "trian", "val": True, "augment": True, "blur": [2.0, 1.0]}
+        problems = Pairs.check_arguments(args, "val_loader.args")
+        assert problems == [
+            "val_loader.args.split: there is no 'trian'; choose from: train",
+            "val_loader.args.augment: augment and val exclude each other: validation data is never augmented",
+            "val_loader.args.blur: 2.0 to 1.0 is no range",
+        ]
+
+    @pytest.mark.parametrize("options", [
+        {"split": "trian"}, {"val": True, "augment": True}, {"blur": [2.0, 1.0]},
+    ])  # fmt: skip
+    def test_constructors_refuse_in_the_same_words(self, options, tmp_path):
+        args = {"data_dir": pair(tmp_path), "split": "train", **options}
+        (problem,) = Pairs.check_arguments(args, "")
+        with pytest.raises(ValueError) as caught:
+            Pairs(**args)
+        assert str(caught.value) == problem
+
+    def test_a_single_class_needs_a_background(self, tmp_path):
+        class Single(Pairs):
+            classes = ("cell",)
+
+        (problem,) = Single.check_arguments({"split": "train"}, "train_loader.args")
+        assert problem.startswith("train_loader.args.classes: a single class cannot be learned; ")
+        assert 'put the background first: ["background", "cell"]' in problem and "one logit" in problem
+        with pytest.raises(ValueError, match="a single class cannot be learned"):
+            Single(pair(tmp_path), "train")
+
+    def test_splits_that_a_constructor_sets_are_not_judged_before_it_runs(self, tmp_path):
+        class Years(BaseDataSet):
+            classes = ("a", "b", "c")
+
+            def __init__(self, data_dir, split, years=(2001,), **options):
+                self.splits = [str(year) for year in years]
+                super().__init__(data_dir, split, **options)
+
+            def _set_files(self):
+                self.files = [Sample("x", self.root / "x.jpg", self.root / "x_m.png")]
+
+        assert Years.check_arguments({"split": "2001"}, "") == []
+        assert len(Years(pair(tmp_path), "2001")) == 1
+        with pytest.raises(ValueError, match="there is no '2002'; choose from: 2001"):
+            Years(str(tmp_path), "2002")

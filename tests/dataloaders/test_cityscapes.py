@@ -44,3 +44,10 @@ def test_cityscapes_extra_images_have_coarse_labels_only(tmp_path):
     assert len(CityScapesDataSet(**args, split="train_extra", mode="coarse")) == 4
     with pytest.raises(ValueError, match="coarse"):
         CityScapesDataSet(**args, split="train_extra")
+
+
+def test_a_split_without_labels_of_the_mode_is_found_before_anything_is_read():
+    assert CityScapesDataSet.check_arguments({"split": "train_extra", "mode": "coarse"}, "x") == []
+    assert CityScapesDataSet.check_arguments({"split": "train_extra"}, "x") == [
+        "x.split: 'train_extra' has coarse labels only; set mode to 'coarse'"
+    ]

@@ -37,3 +37,10 @@ def test_coco_10k_reads_mat_files_of_ids_from_1(tmp_path):
     assert item.label[0, ::4].tolist() == [255, 0, 11, 170]
     with pytest.raises(ValueError, match="CocoStuff10k has no 'val2017'"):
         COCODataSet(str(tmp_path), "val2017", "CocoStuff10k")
+
+
+def test_a_split_of_the_other_edition_is_found_before_anything_is_read():
+    assert COCODataSet.check_arguments({"split": "train", "partition": "CocoStuff10k"}, "x") == []
+    assert COCODataSet.check_arguments({"split": "val2017", "partition": "CocoStuff10k"}, "x") == [
+        "x.split: CocoStuff10k has no 'val2017'; choose from: train, test, all"
+    ]
