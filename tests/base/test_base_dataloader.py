@@ -19,8 +19,9 @@ import dataloaders
 from base import BaseDataLoader
 from dataloaders import VOC, CamVid, Shapes
 from tests.conftest import ROOT
-from tests.dataloaders.test_contract import FAMILY, batches, equal, open_checked
+from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, camvid, save, voc
+from tests.experiments import open_data
 from utils.data.sampler import EpochBatches
 from utils.data.splits import split_groups
 from utils.errors import ConfigError, DataError, LabelError
@@ -171,7 +172,7 @@ def test_repeat_fills_a_batch_and_is_refused_for_validation():
 def test_a_misspelt_argument_gets_a_hint():
     args = {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}
     with pytest.raises(ConfigError, match=r"crop_sise: VOC has no such argument; did you mean 'crop_size'"):
-        open_checked("VOC", args)
+        open_data({"type": "VOC", "args": args})
 
 
 @pytest.mark.parametrize(("args", "message"), [
@@ -189,7 +190,7 @@ def test_bad_options_are_config_errors(args, message):
     """D32: augment beside val is one of them."""
     args = {"batch_size": 2, "split": "train", **args}
     with pytest.raises(ConfigError, match=message):
-        open_checked("Shapes", args)
+        open_data({"type": "Shapes", "args": args})
 
 
 def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
@@ -207,7 +208,7 @@ def test_a_family_training_config_is_taken_as_it_is(tmp_path):
         "scale": True, "flip": True, "rotate": True, "blur": False, "split": "train_aug", "num_workers": 0,
         "return_id": False, "val": False, "val_split": None,
     }  # fmt: skip
-    loader = open_checked("VOC", args)
+    loader = open_data({"type": "VOC", "args": args})
     assert batches(loader)[0].images.shape == (2, 38, 38, 3)
 
 

@@ -12,10 +12,10 @@ import torch
 
 import dataloaders
 from base import BaseDataLoader
-from dataloaders.build import DATA_SETS, open_loader
+from dataloaders.build import DATA_SETS
 from tests.dataloaders.trees import BUILDERS
+from tests.experiments import open_data
 from utils.config.annotations import accepts, describe, may_change
-from utils.config.factory import Component, require
 from utils.errors import DataError
 
 NAMES = sorted(DATA_SETS.classes())
@@ -32,14 +32,8 @@ every = pytest.mark.parametrize("tree", NAMES, indirect=True)
 
 def make(tree: tuple[str, dict[str, Any]], split: str | None = None, **args: Any) -> BaseDataLoader:
     name, given = tree
-    return open_checked(name, {"split": split or "train", "batch_size": 2, **given, **args})
-
-
-def open_checked(name: str, args: dict[str, Any]) -> BaseDataLoader:
-    """Open a loader from a config's arguments; whatever the check passes must be buildable."""
-    component = Component(name, args)
-    require(DATA_SETS, component, "train_loader")
-    return open_loader(component, "train_loader", args.get("seed", 0))
+    split = split or "train"
+    return open_data({"type": name, "args": {"split": split, "batch_size": 2, **given, **args}})
 
 
 def batches(loader: BaseDataLoader, epoch: int = 1, start: int = 0) -> list[Any]:

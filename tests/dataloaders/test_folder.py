@@ -6,8 +6,8 @@ from PIL import Image
 
 from base.base_dataset import SampleKey
 from dataloaders.folder import Folder, FolderDataSet
-from tests.dataloaders.test_contract import open_checked
 from tests.dataloaders.trees import blocks, folder, picture, save
+from tests.experiments import open_data
 from utils.errors import ConfigError, DataError, LabelError
 
 BINARY = {"classes": ["background", "cell"], "values": [0, 255]}
@@ -188,7 +188,7 @@ def test_images_without_masks(tmp_path):
 def test_mistakes_are_config_errors(tmp_path, args, message):
     args = {"data_dir": tree(tmp_path), "batch_size": 2, **BINARY, **args}
     with pytest.raises(ConfigError, match=message):
-        open_checked("Folder", args)
+        open_data({"type": "Folder", "args": args})
 
 
 def test_mistakes_of_all_groups_of_options_are_found_together_without_the_data():
