@@ -170,9 +170,9 @@ def test_repeat_fills_a_batch_and_is_refused_for_validation():
 
 
 def test_a_misspelt_argument_gets_a_hint():
-    spec = {"type": "VOC", "args": {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}}
+    args = {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}
     with pytest.raises(ConfigError, match=r"crop_sise: VOC has no such argument; did you mean 'crop_size'"):
-        open_data(spec)
+        open_data({"type": "VOC", "args": args})
 
 
 @pytest.mark.parametrize(("args", "message"), [
@@ -188,9 +188,9 @@ def test_a_misspelt_argument_gets_a_hint():
 ])  # fmt: skip
 def test_bad_options_are_config_errors(args, message):
     """D32: augment beside val is one of them."""
-    spec = {"type": "Shapes", "args": {"batch_size": 2, "split": "train", **args}}
+    args = {"batch_size": 2, "split": "train", **args}
     with pytest.raises(ConfigError, match=message):
-        open_data(spec)
+        open_data({"type": "Shapes", "args": args})
 
 
 def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
@@ -255,3 +255,38 @@ def test_worker_processes_start_after_cv2_has_run_in_several_threads():
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)  # the worker as well, if it hangs
+
+
+def test_mistakes_of_loader_and_data_set_are_found_together_before_anything_is_read():
+    args = {
+        "batch_size": 2, "split": "trian", "data_dir": "nowhere", "val": True, "val_split": 0.2, "repeat": 3,
+        "cache": "ram", "worker_type": "process", "num_workers": 1, "augment": True,
+    }  # fmt: skip
+    problems = VOC.check_arguments(args, "val_loader.args")
+    assert [problem.split(": ")[0] for problem in problems] == [
+        f"val_loader.args.{key}" for key in ("val_split", "repeat", "cache", "split", "augment")
+    ]
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    ({"val": True, "val_split": 0.5}, "val_split: it divides training data"),
+    ({"val_split": 1.5}, "val_split: 1.5 is neither a share below 1 nor a whole number of images"),
+    ({"val": True, "repeat": 2}, "repeat: validation data"),
+    ({"cache": "ram", "worker_type": "process", "num_workers": 2}, "cache: 'ram' is shared by threads only"),
+])  # fmt: skip
+def test_constructors_refuse_what_the_check_refuses(args, message):
+    args = {"batch_size": 2, "split": "train", "num_images": 8, **args}
+    (problem,) = Shapes.check_arguments(args, "")
+    with pytest.raises(ValueError) as caught:
+        Shapes(**args)
+    assert str(caught.value) == problem and problem.startswith(message)
+
+
+@pytest.mark.parametrize("args", [
+    {"val_split": 2.0}, {"val_split": 1}, {"val_split": 0.5}, {"val_split": None}, {"val": True, "val_split": 0.0},
+    {"cache": "ram", "worker_type": "process"}, {"cache": "ram", "num_workers": 2}, {"val": True, "repeat": 1},
+])  # fmt: skip
+def test_options_that_agree_are_accepted(args):
+    args = {"batch_size": 2, "split": "train", "num_images": 8, "image_size": 32, **args}
+    assert Shapes.check_arguments(args, "train_loader.args") == []
+    assert len(Shapes(**args).dataset) > 0
