@@ -80,8 +80,9 @@ class LabelTable:
         row, column = np.argwhere(np.isin(mask, list(bad)))[0].tolist()
         pixels = sum(bad.values())
         shown = ", ".join(map(str, list(bad)[:8])) + (" ..." if len(bad) > 8 else "")
+        plural = "s" if len(bad) > 1 else ""
         return LabelError(
-            f"{source}: value{'s' if len(bad) > 1 else ''} {shown} at {100 * pixels / mask.size:.3g} % of its pixels, first at "
+            f"{source}: value{plural} {shown} at {100 * pixels / mask.size:.3g} % of its pixels, first at "
             f"row {row}, column {column}; allowed are {self._allowed()}"
             + _likely_fix(set(values), self.num_classes),
             kind="unknown_value",
@@ -116,7 +117,7 @@ class ColourTable:
     def __init__(self, indices: Mapping[Colour, int]) -> None:
         codes = sorted((_code(colour), index) for colour, index in indices.items())
         self._codes = np.array([code for code, _ in codes], dtype=np.uint32)
-        self._indices: np.ndarray = np.array([index for _, index in codes], dtype=np.uint8)
+        self._indices = np.array([index for _, index in codes], dtype=np.uint8)
 
     def encode(self, mask: np.ndarray, source: str) -> np.ndarray:
         """Return the class indices of a colour mask.
@@ -137,7 +138,8 @@ class ColourTable:
         wrong = self._codes[position] != codes
         if wrong.any():
             raise self._error(codes, wrong, source)
-        return self._indices[position]
+        indices: np.ndarray = self._indices[position]
+        return indices
 
     def _error(self, codes: np.ndarray, wrong: np.ndarray, source: str) -> LabelError:
         """Return an error with the share of the ``wrong`` pixels (H, W), and the first of their colours."""

@@ -22,9 +22,7 @@ def require_folder(path: Path, hint: str = "") -> Path:
     """
     if not path.is_dir():
         problem = "is a file, not a folder" if path.exists() else "no such folder"
-        raise DataError(
-            f"{path}: {problem}" + (f"; {hint}" if hint else ""), kind="missing", paths=[path]
-        )
+        raise DataError(f"{path}: {problem}" + (f"; {hint}" if hint else ""), kind="missing", paths=[path])
     return path
 
 

@@ -85,9 +85,7 @@ def load_npy(data: bytes) -> np.ndarray:
     """
     array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
     if array.ndim not in (2, 3):
-        raise DataError(
-            f"has {array.ndim} dimensions; (H, W) or (H, W, C) is expected", kind="unsuitable"
-        )
+        raise DataError(f"has {array.ndim} dimensions; (H, W) or (H, W, C) is expected", kind="unsuitable")
     return array[..., None] if array.ndim == 2 else array
 
 
@@ -174,9 +172,7 @@ def decode_unchanged(data: bytes) -> np.ndarray:
     """
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
-        raise DataError(
-            f"{_DAMAGED}, or has a number of channels that cv2 cannot read", kind="unreadable"
-        )
+        raise DataError(f"{_DAMAGED}, or has a number of channels that cv2 cannot read", kind="unreadable")
     if array.ndim == 2:
         return array[..., None]
     if array.shape[2] in (3, 4):  # cv2 swaps red and blue

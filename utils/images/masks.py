@@ -32,6 +32,8 @@ from utils.images.header import (
 )
 from utils.images.read import read_image
 
+MaskValue = int | tuple[int, int, int]  # a class index, or red, green, blue
+
 
 def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a mask file as the raw values it stores.
@@ -68,6 +70,23 @@ def read_colour_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.nd
     with naming_file(path):
         _refuse_jpeg(data)
     return read_image(path, max_pixels=max_pixels)
+
+
+def count_mask_values(path: str | Path) -> dict[MaskValue, int]:
+    """Count the pixels of each value of a mask, or of each colour where the mask is a colour image.
+
+    Raises:
+        DataError: the mask cannot be read, or is a JPEG.
+    """
+    try:
+        values, counts = np.unique(read_mask(path), return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    except DataError as error:
+        if error.kind != "colour_mask":
+            raise
+    pixels = read_colour_mask(path).reshape(-1, 3)
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    return dict(zip(map(tuple, colours.tolist()), counts.tolist(), strict=True))
 
 
 def _refuse_jpeg(data: bytes) -> None:

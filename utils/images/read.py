@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 
 from utils.errors import DataError
 from utils.images.decode import (
@@ -35,7 +36,7 @@ from utils.images.decode import (
     open_image,
     read_bytes,
 )
-from utils.images.header import MAX_PIXELS, NPY, RGB, TIFF, png_header, refuse_large
+from utils.images.header import MAX_PIXELS, NPY, RGB, TIFF, PngHeader, png_header, refuse_large
 
 FULL_RANGE = (0, 65535)
 _JPEG_END = b"\xff\xd9"
@@ -94,8 +95,8 @@ def scale_to_uint8(array: np.ndarray, value_range: tuple[int, int] = FULL_RANGE)
     if array.dtype == np.uint16:
         low, high = value_range
         steps = np.clip(np.arange(65536) - low, 0, high - low) * (255 / (high - low))
-        table: np.ndarray = np.rint(steps).astype(np.uint8)
-        return table[array]
+        scaled: np.ndarray = np.rint(steps).astype(np.uint8)[array]
+        return scaled
     raise DataError(
         f"holds {array.dtype} values, whose range is unknown; store it as 8 or 16 bit integers",
         kind="unsuitable",
@@ -121,9 +122,7 @@ class _Wanted:
 def _decode(data: bytes, wanted: _Wanted) -> np.ndarray:
     array = _decode_any(data, wanted)
     if array.shape[2] != wanted.channels:
-        raise DataError(
-            f"has {array.shape[2]} channels; {wanted.channels} are expected", kind="unsuitable"
-        )
+        raise DataError(f"has {array.shape[2]} channels; {wanted.channels} are expected", kind="unsuitable")
     return array
 
 
@@ -132,20 +131,25 @@ def _decode_any(data: bytes, wanted: _Wanted) -> np.ndarray:
     if data.startswith(NPY):
         return wanted.fit(load_npy(data))
     header = png_header(data)
-    if header is not None:
-        refuse_large(header.pixels, wanted.max_pixels)
-        if header.depth == 8 and header.colour_type == RGB and header.plain and wanted.channels == 3:
-            return decode_rgb_png(data, header.size)
-        if header.depth == 16 and not wanted.exif_transpose:
-            return wanted.fit(decode_unchanged(data))
+    array = None if header is None else _decode_png(data, header, wanted)
+    if array is not None:
+        return array
     image = open_image(data, wanted.max_pixels)
     if data.startswith(TIFF) and (_bits(image) == 16 or wanted.channels not in (1, 3)):
         return wanted.fit(decode_unchanged(data))
     if wanted.exif_transpose:
-        from PIL import ImageOps
-
-        return _from_pillow(ImageOps.exif_transpose(image), wanted)
+        return _from_pillow(PIL.ImageOps.exif_transpose(image), wanted)
     return _decode_jpeg(data, image, wanted) if image.format == "JPEG" else _from_pillow(image, wanted)
+
+
+def _decode_png(data: bytes, header: PngHeader, wanted: _Wanted) -> np.ndarray | None:
+    """Decode a plain 8-bit RGB PNG or one of 16 bits; return ``None`` for others, which Pillow decodes."""
+    refuse_large(header.pixels, wanted.max_pixels)
+    if header.depth == 8 and header.colour_type == RGB and header.plain and wanted.channels == 3:
+        return decode_rgb_png(data, header.size)
+    if header.depth == 16 and not wanted.exif_transpose:
+        return wanted.fit(decode_unchanged(data))
+    return None
 
 
 def _decode_jpeg(data: bytes, image: PIL.Image.Image, wanted: _Wanted) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from utils.errors import DataError
-from utils.images import read as image_io
+from utils.images import decode
 from utils.images.header import image_size
 from utils.images.masks import read_mask
 from utils.images.read import read_image, scale_to_uint8
@@ -184,7 +184,7 @@ def test_masks_are_read_as_raw_indices(tmp_path, monkeypatch, kornia):
     if kornia:
         pytest.importorskip("kornia_rs")
     else:
-        monkeypatch.setattr(image_io, "_fast_png", lambda: None)
+        monkeypatch.setattr(decode, "_kornia_decoder", lambda: None)
     mask = np.array([[0, 1, 2, 15, 20, 255]], np.uint8)
     grey = Image.fromarray(mask)
     palette = Image.fromarray(mask)
