@@ -41,7 +41,8 @@ def _load(path: Path) -> Any:
     import scipy.io
 
     try:
-        return scipy.io.loadmat(path, squeeze_me=True, struct_as_record=True)
+        # of a missing file given as a Path scipy says that it needs a file name
+        return scipy.io.loadmat(str(path), appendmat=False, squeeze_me=True, struct_as_record=True)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", kind="missing", paths=[path]) from error
     except Exception as error:  # scipy raises anything from struct.error to NotImplementedError
