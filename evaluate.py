@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 import sys
 import time
@@ -11,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from inference import add_model_arguments, find_checkpoint, load_predictor
 from utils.errors import ConfigError, DataError, SegwrightError
+from utils.predict.arguments import add_model_arguments
+from utils.run.find import find_checkpoint
 from utils.system import cli
 
 if TYPE_CHECKING:
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# torch and what stands on it are imported in the functions below: --help must answer at once
+# torch and the packages that import it are imported in functions: --help answers at once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and evaluate; returns the exit code of the process."""
+    """Parse the command line and evaluate; return the exit code of the process."""
     args = parse_arguments(argv)
     return cli.run(lambda: run(args), debug=args.debug)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Evaluate trained models at the images' own resolution.")
     add_model_arguments(parser)
     parser.set_defaults(mode="whole")
@@ -53,19 +54,21 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--save-results", action="store_true",
-        help="also write the masks, in the data set's original ids where it has them, as its own tools read them",
+        help="also write the predictions, in the data set's original ids where it has them",
     )  # fmt: skip
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and compare every image of the split, print the table, write the report."""
+    from dataloaders.build import DataSections, evaluation_dataset
+    from models.trained import predictor_of
     from utils.report.evaluation import class_table, write_report
     from utils.system.logger import log_to_console
 
     log_to_console()
-    dataset = build_dataset(_config(args), args.split, args.data_dir)
-    predictor = load_predictor(argparse.Namespace(**{**vars(args), "config": []}))
+    dataset = evaluation_dataset(DataSections.of(_config(args)), args.split, args.data_dir)
+    predictor = predictor_of(argparse.Namespace(**{**vars(args), "config": []}))
     _compare_classes(predictor.info, dataset.info)
     beside = find_checkpoint(Path(args.model[0])).parent
     folder = Path(args.output or beside / f"evaluation_{dataset.split}_{args.mode}")
@@ -73,9 +76,8 @@ def run(args: argparse.Namespace) -> int:
     evaluation, sheets = evaluate(
         predictor,
         dataset,
-        folder,
+        folder / "masks" if args.save_results else None,
         boundaries=not args.no_boundary,
-        save=args.save_results,
         readers=max(1, args.num_workers),
     )
     if not evaluation.matrix.any():
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:
-    """The config given, or that of the first checkpoint; exported models carry none."""
+    """Return the config given, or that of the first checkpoint; exported models carry none."""
     from utils.config.file import load_config
     from utils.export.contract import exported_format
     from utils.run.checkpoint import load_checkpoint
@@ -107,104 +109,49 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
     return load_checkpoint(find_checkpoint(Path(checkpoints[0]))).get("config") or {}
 
 
-def build_dataset(config: dict[str, Any], split: str | None, data_dir: str | None) -> BaseDataSet:
-    """The split's images as they are on disk: no scaling, no crop, nothing random.
-
-    Without ``split`` and without a ``val_loader`` section, the part that ``val_split`` kept back.
-
-    Args:
-        config: of the training.
-        split: one of the data set's splits.
-        data_dir: instead of the config's.
-
-    Raises:
-        ConfigError: the config has no data set, or no validation data.
-        DataError: the data is not as it should be.
-    """
-    import dataloaders
-    from base import BaseDataLoader
-    from utils.config.factory import build, find
-
-    path = "val_loader" if config.get("val_loader") else "train_loader"
-    section = config.get(path)
-    if not section:
-        raise ConfigError("the checkpoint's config names no data set; give one with --config")
-    args = {**section.get("args", {}), **({} if data_dir is None else {"data_dir": data_dir})}
-    seed = config.get("seed", 0)
-    if split is None and path == "train_loader":
-        loader = build(
-            dataloaders, BaseDataLoader, {**section, "args": args}, path, seed=seed
-        ).get_val_loader()
-        if loader is None:
-            raise ConfigError("the config has neither val_loader nor val_split: name a --split")
-        return loader.dataset
-    args = _plain_arguments(find(dataloaders, BaseDataLoader, section["type"], f"{path}.type"), args)
-    if split is not None:
-        args["split"] = split
-    return build(dataloaders, BaseDataLoader, {**section, "args": args}, path, seed=seed).dataset
-
-
-def _plain_arguments(cls: type, args: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that say which data, with those that change images set to nothing."""
-    plain = {"batch_size": 1, "num_workers": 0, "val": True, "crop_size": None, "base_size": None}
-    drop = ("augment", "val_split", "drop_last", "shuffle")
-    known = inspect.signature(cls).parameters
-    kept = {name: value for name, value in args.items() if name not in drop}
-    return {**kept, **{name: value for name, value in plain.items() if name in known}}
-
-
 def evaluate(
     predictor: Predictor | Ensemble,
     dataset: BaseDataSet,
-    folder: Path,
+    folder: Path | None = None,
     *,
     boundaries: bool = True,
-    save: bool = False,
     readers: int = 1,
 ) -> tuple[Evaluation, dict[str, ContactSheet]]:
-    """Predict and compare every image.
+    """Predict and compare every image of a data set.
 
     Reading, the network and comparing overlap. All counts are integers and every image is predicted by
     itself, so no batch and no number of readers changes a figure.
 
     Args:
         predictor: a model or an ensemble.
-        dataset: the images and their labels.
-        folder: masks go to its subfolder ``masks`` with ``save``.
+        dataset: the images and their masks.
+        folder: folder for the predictions, in original ids where the data set has them; ``None`` writes none.
         boundaries: compute boundary IoU.
-        save: write every mask, in original ids where the data set has them.
         readers: threads that read images.
 
     Returns:
-        The figures, and the contact sheets ``worst`` and ``best``.
+        The counts, and drawings of the ``worst`` and the ``best`` images.
+
+    Raises:
+        DataError: an image or its mask cannot be read.
+        StorageError: a prediction cannot be written.
     """
     from tqdm import tqdm
 
     from base.base_dataset import SampleKey
-    from utils.evaluation.images import Evaluation, count_image
-    from utils.inference.outputs import Result, ResultWriter
-    from utils.report.evaluation import ContactSheet
     from utils.system.threads import run_overlapped
 
-    info = dataset.info
-    evaluation = Evaluation(info)
-    sheets = {name: ContactSheet(info, worst=name == "worst") for name in ("worst", "best")}
-    writer = ResultWriter(folder / "masks", info, ["ids" if info.label_ids else "mask"]) if save else None
-
-    def compare(number: int, result: tuple[LabelledImage, np.ndarray]) -> None:
-        (image, target, image_id), mask = result
-        counts = count_image(image_id, mask, target, info.num_classes, boundaries=boundaries)
-        evaluation.add(counts)
-        for sheet in sheets.values():
-            sheet.add(counts.mean_iou, image_id, image, target, mask)
-        if writer is not None:
-            writer.write(PurePath(image_id), image, Result(mask))
-        bar.update()
+    comparison = _Comparison(dataset.info, folder, boundaries)
 
     def fail(number: int, error: SegwrightError) -> None:
         raise error  # a figure over some of the images would be a wrong figure
 
-    with tqdm(total=len(dataset), unit="image", disable=None) as bar:
+    with tqdm(total=len(dataset), unit="image", disable=None) as progress:
+
+        def compare(number: int, result: tuple[LabelledImage, np.ndarray]) -> None:
+            comparison.add(*result)
+            progress.update()
+
         run_overlapped(
             range(len(dataset)),
             read=lambda number: dataset.load(SampleKey(0, number)),
@@ -213,7 +160,35 @@ def evaluate(
             fail=fail,
             readers=readers,
         )
-    return evaluation, sheets
+    return comparison.evaluation, comparison.sheets
+
+
+class _Comparison:
+    """Counts and drawings of the images compared so far."""
+
+    def __init__(self, info: DatasetInfo, folder: Path | None, boundaries: bool) -> None:
+        from utils.evaluation.images import Evaluation
+        from utils.inference.outputs import ResultWriter
+        from utils.report.evaluation import ContactSheet
+
+        self.info = info
+        self.boundaries = boundaries
+        self.evaluation = Evaluation(info)
+        self.sheets = {name: ContactSheet(info, worst=name == "worst") for name in ("worst", "best")}
+        kind = "ids" if info.label_ids else "mask"
+        self.writer = None if folder is None else ResultWriter(folder, info, [kind])
+
+    def add(self, sample: LabelledImage, prediction: np.ndarray) -> None:
+        from utils.evaluation.images import count_image
+        from utils.inference.outputs import Result
+
+        image, target, image_id = sample
+        counts = count_image(image_id, prediction, target, self.info.num_classes, boundaries=self.boundaries)
+        self.evaluation.add(counts)
+        for sheet in self.sheets.values():
+            sheet.add(counts.mean_iou, image_id, image, target, prediction)
+        if self.writer is not None:
+            self.writer.write(PurePath(image_id), image, Result(prediction))
 
 
 def _compare_classes(model: DatasetInfo, data: DatasetInfo) -> None:
@@ -229,7 +204,7 @@ def _compare_classes(model: DatasetInfo, data: DatasetInfo) -> None:
 def _protocol(
     args: argparse.Namespace, predictor: Any, dataset: BaseDataSet, seconds: float
 ) -> dict[str, Any]:
-    """How the figures came about."""
+    """Return how the figures were computed, for the report."""
     members = getattr(predictor, "members", [predictor])
     options = members[0].options
     return {

@@ -137,3 +137,9 @@ class Interrupted(SegwrightError):
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
         return type(self), (str(self), self.signal_number)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that is not blank; else the name of its class."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

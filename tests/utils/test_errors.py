@@ -10,7 +10,7 @@ import pytest
 
 from utils import errors
 from utils.data.labels import identity_table
-from utils.errors import ConfigError, DataError, Interrupted, LabelError, SegwrightError
+from utils.errors import ConfigError, DataError, Interrupted, LabelError, SegwrightError, first_line
 
 ERRORS = [
     ConfigError(["a.json: x: unknown", "a.json: y: missing"]),
@@ -62,3 +62,13 @@ def test_a_located_error_names_the_file_and_keeps_its_facts():
 def test_a_data_error_without_facts_is_of_kind_other():
     error = DataError("something")
     assert error.kind == "other" and error.paths == ()
+
+
+@pytest.mark.parametrize(("message", "line"), [
+    ("one", "one"), ("one\ntwo", "one"), ("\n  two  \nthree", "two"), ("", "KeyError"), ("\n \n", "KeyError"),
+])  # fmt: skip
+def test_the_first_line_is_never_blank(message, line):
+    class KeyError(Exception):  # the builtin one shows its argument quoted
+        pass
+
+    assert first_line(KeyError(message)) == line

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, first_line
 from utils.export.contract import COARSE, INPUT, OUTPUT, ExportFacts, exported_format
 from utils.export.write import METADATA_FILE, quiet, require
-from utils.system.text import first_line
 
 logger = logging.getLogger(__name__)
 

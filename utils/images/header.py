@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from utils.errors import DataError
-from utils.system.text import first_line
+from utils.errors import DataError, first_line
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a small file can expand to more than the memory holds
 

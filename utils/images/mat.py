@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.errors import DataError
-from utils.system.text import first_line
+from utils.errors import DataError, first_line
 
 
 def read_mat(path: Path, *names: str) -> np.ndarray:

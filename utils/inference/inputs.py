@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from utils.errors import DataError
-from utils.system.text import WILDCARDS, fixed_part
+from utils.system.patterns import WILDCARDS, fixed_part
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "gif", "webp", "ppm", "pgm", "npy")
 VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv")

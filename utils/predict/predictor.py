@@ -75,7 +75,7 @@ class Predictor:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.info = info
         self.precision = precision or Precision("fp32", self.device.type)
-        self.options = options or PredictOptions()
+        self.options = (options or PredictOptions()).with_window()
         self.window_batch = self.options.window_batch
         # a model that can leave the resizing to us is asked to
         self._network = getattr(self.model, "unfitted", self.model)

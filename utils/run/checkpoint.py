@@ -20,10 +20,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from utils.errors import CheckpointError, StorageError
+from utils.errors import CheckpointError, StorageError, first_line
 from utils.export.contract import exported_format
 from utils.system.files import replacing
-from utils.system.text import first_line
 
 logger = logging.getLogger(__name__)
 

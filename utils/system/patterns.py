@@ -1,16 +1,10 @@
-"""Small operations on the text of errors and of path patterns."""
+"""Path patterns with ``*``, ``?``, ``[...]`` and ``**``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 WILDCARDS = frozenset("*?[")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message that is not blank; else the name of its class."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
 
 
 def fixed_part(pattern: Path) -> Path:

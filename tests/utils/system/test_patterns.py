@@ -4,17 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.system.text import first_line, fixed_part
-
-
-@pytest.mark.parametrize(("message", "line"), [
-    ("one", "one"), ("one\ntwo", "one"), ("\n  two  \nthree", "two"), ("", "KeyError"), ("\n \n", "KeyError"),
-])  # fmt: skip
-def test_the_first_line_is_never_blank(message, line):
-    class KeyError(Exception):  # the builtin one shows its argument quoted
-        pass
-
-    assert first_line(KeyError(message)) == line
+from utils.system.patterns import fixed_part
 
 
 @pytest.mark.parametrize(("pattern", "fixed"), [
