@@ -224,6 +224,10 @@ class BaseDataSet(Dataset[Any], ABC):
             part.transform = self.transform.for_validation()
         return part
 
+    def image(self, index: int) -> np.ndarray:
+        """Return the image (H, W, C) uint8 of a sample as it is on disk."""
+        return self._read_image(self.files[index])
+
     def label(self, index: int) -> np.ndarray:
         """Return a sample's class indices (H, W) uint8 as on disk, without reading its image if possible."""
         if type(self)._load_data is BaseDataSet._load_data and self.files[index].mask is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, first_line
 from utils.export.contract import COARSE, INPUT, OUTPUT, ExportFacts, exported_format
 from utils.export.write import METADATA_FILE, quiet, require
 
@@ -67,7 +66,7 @@ class OnnxModel(ExportedModel):
             self.session = runtime.InferenceSession(str(path), options, providers=_providers(runtime, device))
         except Exception as error:  # the runtime's errors have no common class
             raise CheckpointError(
-                f"{path}: is no ONNX file that can be run ({_first_line(error)})"
+                f"{path}: is no ONNX file that can be run ({first_line(error)[:300]})"
             ) from error
         given, wanted = (
             [v.name for v in get()] for get in (self.session.get_inputs, self.session.get_outputs)
@@ -97,8 +96,8 @@ class OnnxModel(ExportedModel):
             (logits,) = self.session.run([output], {INPUT: array})
         except Exception as error:
             if any(words in str(error) for words in ("Failed to allocate", "bad_alloc", "out of memory")):
-                raise MemoryError(_first_line(error)) from error
-            raise RuntimeError(f"onnxruntime: {_first_line(error)}") from error
+                raise MemoryError(first_line(error)[:300]) from error
+            raise RuntimeError(f"onnxruntime: {first_line(error)[:300]}") from error
         return ExportedOutput(torch.from_numpy(logits).to(images.device))
 
 
@@ -165,7 +164,7 @@ def load_exported(
             program, metadata = (_load_script if kind == "torchscript" else _load_program)(path, device)
         network = ProgramModel(program, json.loads(metadata))
     except (RuntimeError, OSError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)[:300]})") from error
     return _with_facts(network, path)
 
 
@@ -198,7 +197,3 @@ def _providers(runtime: Any, device: torch.device) -> list[Any]:
             return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]
         logger.warning("this onnxruntime has no CUDA (onnxruntime-gpu has): the ONNX model runs on the CPU")
     return ["CPUExecutionProvider"]
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).replace(os.linesep, " ")[:300]
