@@ -8,11 +8,11 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from utils.errors import DataError
+from utils.system.patterns import WILDCARDS, fixed_part
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "gif", "webp", "ppm", "pgm", "npy")
 VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv")
 LIST_EXTENSIONS = ("txt", "lst")
-_PATTERN = "*?["
 
 
 class ImageFile(NamedTuple):
@@ -48,13 +48,13 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
         if path.suffix.lower().lstrip(".") not in LIST_EXTENSIONS:
             return [ImageFile(path, PurePath(path.name))]
         return _from_list(path)
-    elif any(letter in given for letter in _PATTERN):
+    elif WILDCARDS & set(given):
         matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = _under(_fixed_part(path), map(Path, matches))
+        found = _under(fixed_part(path.parent), map(Path, matches))
     else:
         raise DataError(f"--images {given}: no such file or folder")
     hidden = exclude.resolve() if exclude is not None else None
-    if hidden == (path if path.is_dir() else _fixed_part(path)).resolve():
+    if hidden == (path if path.is_dir() else fixed_part(path.parent)).resolve():
         hidden = None  # results go beside the images
     kept = [
         image
@@ -70,16 +70,6 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
 
 def _under(folder: Path, paths: Iterable[Path]) -> list[ImageFile]:
     return [ImageFile(path, path.relative_to(folder)) for path in paths]
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """The folders before the first one with a wildcard."""
-    fixed = []
-    for part in pattern.parts[:-1]:
-        if any(letter in part for letter in _PATTERN):
-            break
-        fixed.append(part)
-    return Path(*fixed)
 
 
 def _from_list(path: Path) -> list[ImageFile]:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import SegwrightError
-from utils.images.read import MAX_PIXELS, read_image
+from utils.images.header import MAX_PIXELS
+from utils.images.read import read_image
 from utils.images.rle import RleTable
 from utils.inference.inputs import ImageFile
 from utils.inference.outputs import Result, ResultWriter, name_outputs

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from utils.errors import CheckpointError, StorageError
+from utils.errors import CheckpointError, StorageError, first_line
 from utils.export.contract import exported_format
 from utils.system.files import replacing
 
@@ -59,7 +59,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], *, backup: Path 
                 path.replace(backup)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        reason = error.strerror if isinstance(error, OSError) else _first_line(error)
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise StorageError(f"{path}: the checkpoint could not be written ({reason})") from error
 
 
@@ -160,7 +160,7 @@ def _read(path: Path) -> Any:
             f"{path}: holds more than tensors and plain types, so it was not opened"
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from error
 
 
 def _is_marked(path: Path) -> bool:
@@ -217,10 +217,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def link_or_copy(source: Path, target: Path) -> None:
