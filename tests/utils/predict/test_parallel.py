@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from utils.predict.parallel import for_each
+from utils.predict.parallel import map_single_threaded
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def test_every_item_is_worked_on_by_a_thread_that_torch_does_not_split(three_thr
             meeting.wait(timeout=30)  # three are at work at a time
         seen.append((item, torch.get_num_threads(), torch.is_inference_mode_enabled()))
 
-    for_each(work, range(20))
+    map_single_threaded(work, range(20))
     assert sorted(item for item, *_ in seen) == list(range(20))
     assert {(threads, quiet) for _, threads, quiet in seen} == {(1, True)}
 
 
 def test_this_thread_and_later_ones_keep_their_number(three_threads):
-    for_each(lambda _: None, range(5))
+    map_single_threaded(lambda _: None, range(5))
     assert torch.get_num_threads() == 3
     later: list[int] = []
     thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
@@ -48,4 +48,4 @@ def test_an_error_comes_out(three_threads):
             raise ValueError("seven")
 
     with pytest.raises(ValueError, match="seven"):
-        for_each(work, range(20))
+        map_single_threaded(work, range(20))

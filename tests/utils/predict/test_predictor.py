@@ -15,10 +15,10 @@ from base.base_model import BaseModel, SegmentationOutput
 from tests.conftest import ROOT
 from utils.dataset_info import DatasetInfo, voc_palette
 from utils.errors import DataError
-from utils.predict.options import TRANSFORMS, PredictOptions
+from utils.predict.options import SYMMETRIES, PredictOptions
 from utils.predict.predictor import Predictor
 from utils.predict.rows import BAND_ROWS
-from utils.predict.scores import LOG2_E, add_binary_probability, add_probability, tame
+from utils.predict.scores import LOG2_E, add_softmax, add_softmax_base2, exp_is_safe
 from utils.system.precision import Precision
 
 SIZES = [(1, 1), (1, 500), (500, 1), (2, 3), (31, 47), (64, 64), (97, 130), (300, 41)]
@@ -120,10 +120,10 @@ def test_turns_make_a_prediction_that_turns_with_the_image(mode):
     np.testing.assert_allclose(turned, np.rot90(made.probabilities(image), axes=(1, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("name", SYMMETRIES)
 def test_transforms_have_exact_inverses(name):
     x = torch.rand(2, 3, 5, 7)
-    assert torch.equal(TRANSFORMS[name].invert(TRANSFORMS[name].apply(x)), x)
+    assert torch.equal(SYMMETRIES[name].invert(SYMMETRIES[name].apply(x)), x)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -181,7 +181,7 @@ class Fitted(nn.Module):
 @pytest.mark.parametrize("options", [{}, {"mode": "sliding"}, {"mode": "sliding", "overlap": 0.7}])
 def test_resizing_band_by_band_equals_resizing_in_the_network(size, options):
     net, image = CoarseNet(), picture(*size)
-    for tta in (("identity",), tuple(TRANSFORMS)):
+    for tta in (("identity",), tuple(SYMMETRIES)):
         fine = predictor(Fitted(net), tta=tta, **options).probabilities(image)
         coarse = predictor(net, tta=tta, **options).probabilities(image)
         np.testing.assert_allclose(coarse, fine, atol=2e-6)
@@ -210,7 +210,7 @@ def test_multiscale_of_a_coarse_network_resizes_its_logits_once():
     scaled = torch.nn.functional.interpolate(pixels, scale_factor=2, mode="bilinear", align_corners=False)
     mean, std = (torch.tensor(v).mul(255).view(1, 3, 1, 1) for v in (info().mean, info().std))
     with torch.no_grad():
-        logits = net.unfitted((scaled - mean) / std).logits
+        logits = net.forward_coarse((scaled - mean) / std).logits
         expected = torch.nn.functional.interpolate(
             logits, size=(64, 96), mode="bilinear", align_corners=False
         ).softmax(1)
@@ -235,11 +235,11 @@ def test_added_probabilities_are_those_of_a_softmax_in_float64(classes, spread):
     weight = torch.linspace(0.1, 1, 42).view(6, 7)
     exact = logits.double().sigmoid() if classes == 1 else logits.double().softmax(-1)
     target = torch.ones_like(logits)
-    assert tame(logits) == (spread < 10)
-    if tame(logits) and classes > 1:
-        add_binary_probability(target, logits * LOG2_E, weight)
+    assert exp_is_safe(logits) == (spread < 10)
+    if exp_is_safe(logits) and classes > 1:
+        add_softmax_base2(target, logits * LOG2_E, weight)
     else:
-        add_probability(target, logits, weight)
+        add_softmax(target, logits, weight)
     torch.testing.assert_close(target.double(), 1 + exact * weight[..., None], atol=1e-6, rtol=0)
     assert torch.isfinite(target).all()
 
