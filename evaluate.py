@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from utils.evaluation.images import Evaluation
     from utils.predict.ensemble import Ensemble
     from utils.predict.predictor import Predictor
-    from utils.report.evaluation import ContactSheet
+    from utils.report.sheets import ExtremeImages
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def evaluate(
     boundaries: bool = True,
     save: bool = False,
     readers: int = 1,
-) -> tuple[Evaluation, dict[str, ContactSheet]]:
+) -> tuple[Evaluation, dict[str, ExtremeImages]]:
     """Predict and compare every image.
 
     Reading, the network and comparing overlap. All counts are integers and every image is predicted by
@@ -182,13 +182,13 @@ def evaluate(
 
     from base.base_dataset import SampleKey
     from utils.evaluation.images import Evaluation, count_image
-    from utils.inference.outputs import Result, ResultWriter
-    from utils.report.evaluation import ContactSheet
+    from utils.inference.outputs import ImagePrediction, ResultWriter
+    from utils.report.sheets import ExtremeImages
     from utils.system.threads import run_overlapped
 
     info = dataset.info
     evaluation = Evaluation(info)
-    sheets = {name: ContactSheet(info, worst=name == "worst") for name in ("worst", "best")}
+    sheets = {name: ExtremeImages(info, worst=name == "worst") for name in ("worst", "best")}
     writer = ResultWriter(folder / "masks", info, ["ids" if info.label_ids else "mask"]) if save else None
 
     def compare(number: int, result: tuple[LabelledImage, np.ndarray]) -> None:
@@ -198,7 +198,7 @@ def evaluate(
         for sheet in sheets.values():
             sheet.add(counts.mean_iou, image_id, image, target, mask)
         if writer is not None:
-            writer.write(PurePath(image_id), image, Result(mask))
+            writer.write(PurePath(image_id), image, ImagePrediction(mask))
         bar.update()
 
     def fail(number: int, error: SegwrightError) -> None:

@@ -114,7 +114,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment every image; 0 if all went well, 1 if some did not."""
     from utils.inference.inputs import VIDEO_EXTENSIONS, find_images
-    from utils.inference.job import InferenceJob
+    from utils.inference.job import InferenceJob, JobOptions
     from utils.system.logger import log_to_console
 
     log_to_console()
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
         return segment_video(Path(args.images), output, load_predictor(args), overlay=args.overlay)
     images = find_images(args.images, [part for part in args.extension.split(",") if part], output)
-    return InferenceJob(args, load_predictor(args), images).run()
+    return InferenceJob(JobOptions.from_arguments(args), load_predictor(args), images).run()
 
 
 def load_predictor(args: argparse.Namespace) -> Predictor | Ensemble:
