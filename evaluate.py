@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 import sys
 import time
@@ -11,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from inference import add_model_arguments, find_checkpoint, load_predictor
 from utils.errors import ConfigError, DataError, SegwrightError
+from utils.predict.arguments import add_model_arguments
+from utils.run.find import find_checkpoint
 from utils.system import cli
 
 if TYPE_CHECKING:
@@ -60,12 +60,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and compare every image of the split, print the table, write the report."""
+    from dataloaders.build import DataSections, evaluation_dataset
+    from models.trained import predictor_of
     from utils.report.evaluation import class_table, write_report
     from utils.system.logger import log_to_console
 
     log_to_console()
-    dataset = build_dataset(_config(args), args.split, args.data_dir)
-    predictor = load_predictor(argparse.Namespace(**{**vars(args), "config": []}))
+    dataset = evaluation_dataset(DataSections.of(_config(args)), args.split, args.data_dir)
+    predictor = predictor_of(argparse.Namespace(**{**vars(args), "config": []}))
     _compare_classes(predictor.info, dataset.info)
     beside = find_checkpoint(Path(args.model[0])).parent
     folder = Path(args.output or beside / f"evaluation_{dataset.split}_{args.mode}")
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:
-    """The config given, or that of the first checkpoint; exported models carry none."""
+    """Return the config given, or that of the first checkpoint; exported models carry none."""
     from utils.config.file import load_config
     from utils.export.contract import exported_format
     from utils.run.checkpoint import load_checkpoint
@@ -105,52 +107,6 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
             f"{args.model[0]}: an exported model names no data set; give the training's --config"
         )
     return load_checkpoint(find_checkpoint(Path(checkpoints[0]))).get("config") or {}
-
-
-def build_dataset(config: dict[str, Any], split: str | None, data_dir: str | None) -> BaseDataSet:
-    """The split's images as they are on disk: no scaling, no crop, nothing random.
-
-    Without ``split`` and without a ``val_loader`` section, the part that ``val_split`` kept back.
-
-    Args:
-        config: of the training.
-        split: one of the data set's splits.
-        data_dir: instead of the config's.
-
-    Raises:
-        ConfigError: the config has no data set, or no validation data.
-        DataError: the data is not as it should be.
-    """
-    import dataloaders
-    from base import BaseDataLoader
-    from utils.config.factory import build, find
-
-    path = "val_loader" if config.get("val_loader") else "train_loader"
-    section = config.get(path)
-    if not section:
-        raise ConfigError("the checkpoint's config names no data set; give one with --config")
-    args = {**section.get("args", {}), **({} if data_dir is None else {"data_dir": data_dir})}
-    seed = config.get("seed", 0)
-    if split is None and path == "train_loader":
-        loader = build(
-            dataloaders, BaseDataLoader, {**section, "args": args}, path, seed=seed
-        ).get_val_loader()
-        if loader is None:
-            raise ConfigError("the config has neither val_loader nor val_split: name a --split")
-        return loader.dataset
-    args = _plain_arguments(find(dataloaders, BaseDataLoader, section["type"], f"{path}.type"), args)
-    if split is not None:
-        args["split"] = split
-    return build(dataloaders, BaseDataLoader, {**section, "args": args}, path, seed=seed).dataset
-
-
-def _plain_arguments(cls: type, args: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that say which data, with those that change images set to nothing."""
-    plain = {"batch_size": 1, "num_workers": 0, "val": True, "crop_size": None, "base_size": None}
-    drop = ("augment", "val_split", "drop_last", "shuffle")
-    known = inspect.signature(cls).parameters
-    kept = {name: value for name, value in args.items() if name not in drop}
-    return {**kept, **{name: value for name, value in plain.items() if name in known}}
 
 
 def evaluate(

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference import find_checkpoint, naming
 from utils.errors import ConfigError, ExportError, StorageError
+from utils.run.find import find_checkpoint
 from utils.system import cli
 from utils.system.files import replacing
 
@@ -81,7 +81,7 @@ def load(path: Path) -> tuple[nn.Module, ExportFacts]:
     Raises:
         CheckpointError: it cannot be used.
     """
-    from models.build import model_from_checkpoint
+    from models.trained import model_from_checkpoint, naming
     from utils.export.contract import ExportFacts
     from utils.run.checkpoint import load_checkpoint
 

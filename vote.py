@@ -9,26 +9,29 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import inference
 from utils.errors import ConfigError
+from utils.inference import command
 from utils.system import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and segment; returns the exit code of the process."""
+    """Parse the command line and segment; return the exit code of the process."""
     args = parse_arguments(argv)
     return cli.run(lambda: run(args), debug=args.debug)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    return inference.parse_arguments(argv, "Segment images with an ensemble of trained models.")
+    """Parse the command line."""
+    return command.parse_arguments(argv, "Segment images with an ensemble of trained models.")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment every image with all models together."""
+    """Segment every image with all models together; return 0, or 1 if some images failed."""
     if len(args.model) < 2:
         raise ConfigError("--model: a vote needs two or more models")
-    return inference.run(args)
+    from models.trained import predictor_of  # imports torch; --help answers at once
+
+    return command.segment(args, predictor_of)
 
 
 if __name__ == "__main__":

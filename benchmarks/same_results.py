@@ -1,9 +1,9 @@
 """Compares what two checkouts compute, to the bit: ``python benchmarks/same_results.py OLD NEW [--data DIR]``.
 
-Both train the quick start, are killed and resumed, predict in every mode, evaluate, export and write reports; with
-``--data`` (a folder of data sets in their official layouts) they also deliver batches of each. Then NEW continues,
-predicts and evaluates with what OLD wrote. Times, paths and dates are left out of the comparison; everything else must
-be equal. Prints one line per comparison and exits with 1 if any differs.
+Both train the quick start, are killed and resumed, predict in every mode, evaluate, export and write reports;
+with ``--data`` (a folder of data sets in their official layouts) they also deliver batches of each. Then NEW
+continues, predicts and evaluates with the files that OLD wrote. Times, paths and dates are left out of the
+comparison; the rest must be equal. Prints one line per comparison and exits with 1 if any differs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 SMALL = [
-    "trainer.epochs=3", "trainer.save_dir=runs", "train_loader.args.num_images=48", "val_loader.args.num_images=12",
-    "trainer.log_per_iter=4", "trainer.ema_decay=0.9", "trainer.clip_grad_norm=5.0", "trainer.accumulate_steps=2",
-    "arch.args.base_channels=4", "trainer.save_period=1",
+    "trainer.epochs=3", "trainer.save_dir=runs", "trainer.log_per_iter=4", "trainer.ema_decay=0.9",
+    "trainer.clip_grad_norm=5.0", "trainer.accumulate_steps=2", "trainer.save_period=1",
+    "train_loader.args.num_images=48", "val_loader.args.num_images=12", "arch.args.base_channels=4",
 ]  # fmt: skip
 MODES = {
     "whole": ["--mode", "whole"],
@@ -50,7 +50,8 @@ name, args, count = json.loads(sys.argv[2])
 loader = getattr(dataloaders, name)(**args)
 loader.set_epoch(2)
 for batch, _ in zip(loader, range(count)):
-    print(hashlib.sha256(batch.images.numpy().tobytes() + batch.target.numpy().tobytes()).hexdigest(), batch.image_ids)
+    content = batch.images.numpy().tobytes() + batch.target.numpy().tobytes()
+    print(hashlib.sha256(content).hexdigest(), batch.image_ids)
 """
 UNSTABLE = re.compile(
     r"\(\d+(\.\d+)? s\)|\d\d-\d\d_\d\d-\d\d(-\d\d)?(_\d+)?|\"?seconds\"?: [\d.]+|\d+(\.\d+)? (s|ms|minutes)\b"
@@ -122,8 +123,13 @@ def train(checkout: Checkout, config: str, name: str, *, kill: bool = False) -> 
     arguments = ["--config", config, *settings]
     if kill:
         command = [sys.executable, str(checkout.root / "train.py"), *arguments]
-        child = subprocess.Popen(command, cwd=checkout.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not list((checkout.folder / "runs" / name).glob("*/checkpoint-epoch1.pth")) and child.poll() is None:
+        child = subprocess.Popen(
+            command, cwd=checkout.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while (
+            not list((checkout.folder / "runs" / name).glob("*/checkpoint-epoch1.pth"))
+            and child.poll() is None
+        ):
             time.sleep(0.02)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -134,12 +140,19 @@ def train(checkout: Checkout, config: str, name: str, *, kill: bool = False) -> 
 
 def results(checkout: Checkout, config: str, data: Path | None) -> dict[str, Any]:
     """Everything that is compared, by name."""
-    found: dict[str, Any] = {"training": train(checkout, config, "plain"), "resumed": train(checkout, config, "killed", kill=True)}
-    found["--check"] = checkout.run("train.py", "--config", config, "--check", "--set", "trainer.save_dir=checked")
+    found: dict[str, Any] = {
+        "training": train(checkout, config, "plain"),
+        "resumed": train(checkout, config, "killed", kill=True),
+    }
+    found["--check"] = checkout.run(
+        "train.py", "--config", config, "--check", "--set", "trainer.save_dir=checked"
+    )
     photos = checkout.folder / "photos"
     draw_photos(photos)
     found |= predictions(checkout, "runs/plain", "new")
-    checkout.run("export.py", "--model", "runs/plain", "--format", "torchscript", "--output", "net.torchscript")
+    checkout.run(
+        "export.py", "--model", "runs/plain", "--format", "torchscript", "--output", "net.torchscript"
+    )
     found["exported"] = predict(checkout, "net.torchscript", "exported", ["--trust", "--mode", "whole"])
     for name, (folder, split, count) in DATA.items() if data else ():
         args = {"data_dir": str(data / folder), "split": split, **AUGMENTED}
@@ -157,7 +170,10 @@ def results(checkout: Checkout, config: str, data: Path | None) -> dict[str, Any
 
 
 def predictions(checkout: Checkout, run: str, title: str) -> dict[str, Any]:
-    found = {f"{title} {mode}": predict(checkout, run, f"{title}_{mode}", options) for mode, options in MODES.items()}
+    found = {
+        f"{title} {mode}": predict(checkout, run, f"{title}_{mode}", options)
+        for mode, options in MODES.items()
+    }
     ensemble = ["--mode", "whole", "--rule", "majority", "--disagreement"]
     found[f"{title} ensemble"] = predict(checkout, f"{run} {run}", f"{title}_ensemble", ensemble)
     checkout.run("evaluate.py", "--model", run, "--output", f"{title}_report")
@@ -167,7 +183,9 @@ def predictions(checkout: Checkout, run: str, title: str) -> dict[str, Any]:
 
 def predict(checkout: Checkout, models: str, output: str, options: list[str]) -> dict[str, str]:
     extra = ["--overlay", "--colour", "--save-probabilities", "--rle", f"{output}.csv"]
-    checkout.run("inference.py", "--model", *models.split(), "--images", "photos", "--output", output, *extra, *options)
+    checkout.run(
+        "inference.py", "--model", *models.split(), "--images", "photos", "--output", output, *extra, *options
+    )
     return checkout.tree(output)
 
 
@@ -198,8 +216,12 @@ def main() -> int:
     heir = Checkout(args.new, work / "heir")
     shutil.copytree(old.folder / "runs/plain", heir.folder / "runs/plain")
     draw_photos(heir.folder / "photos")
-    after |= {name.replace("new", "old", 1): value for name, value in predictions(heir, "runs/plain", "new").items()}
-    before |= {name.replace("new", "old", 1): value for name, value in before.items() if name.startswith("new ")}
+    after |= {
+        name.replace("new", "old", 1): value for name, value in predictions(heir, "runs/plain", "new").items()
+    }
+    before |= {
+        name.replace("new", "old", 1): value for name, value in before.items() if name.startswith("new ")
+    }
     shutil.copytree(old.folder / "runs/plain", new.folder / "runs/unfinished")
     (run,) = (new.folder / "runs/unfinished").iterdir()
     new.run("train.py", "--resume", str(run / "checkpoint-epoch1.pth"))
@@ -213,7 +235,9 @@ def main() -> int:
             show(before[name], after.get(name))
     if not different:
         shutil.rmtree(work)
-    print(f"{len(before) - len(different)} of {len(before)} equal" + (f"; kept in {work}" if different else ""))
+    print(
+        f"{len(before) - len(different)} of {len(before)} equal" + (f"; kept in {work}" if different else "")
+    )
     return bool(different)
 
 

@@ -1,4 +1,4 @@
-"""Prints the table of all architectures: ``python -m models [--speed [--rounds 3]]``.
+"""Print the table of all architectures: ``python -m models [--speed [--rounds 3]]``.
 
 Parameters, stride of the logits' features, multiply-accumulates and (with ``--speed``) images per second, of
 every model as a config gets it by default, for 21 classes and one 512x512 image.
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import models
 from base.base_model import BaseModel
-from utils.config.factory import catalogue
+from models.build import MODELS
 
 CLASSES, SIDE = 21, 512
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -36,7 +36,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 
 
 def build(name: str, arguments: dict[str, Any]) -> BaseModel:
-    """A model without pretrained weights, in eval mode."""
+    """Return a model without pretrained weights, in eval mode."""
     cls = getattr(models, name)
     if "pretrained" in inspect.signature(cls).parameters:
         arguments = {"pretrained": False, **arguments}
@@ -44,7 +44,7 @@ def build(name: str, arguments: dict[str, Any]) -> BaseModel:
 
 
 def gmacs(model: BaseModel) -> float:
-    """Multiply-accumulates of one image in units of 10^9 (the model may be on the meta device)."""
+    """Return the multiply-accumulates of one image in units of 10^9 (the model may be on the meta device)."""
     device = next(model.parameters()).device
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
@@ -53,7 +53,7 @@ def gmacs(model: BaseModel) -> float:
 
 
 def images_per_second(model: BaseModel, rounds: int) -> float:
-    """In fp32 with channels_last, batches of one; the median of ``rounds`` after one that does not count."""
+    """Return the median speed in fp32 with channels_last over ``rounds`` images, after one for warm-up."""
     model = model.to(memory_format=torch.channels_last)
     images = torch.randn(1, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
     times = []
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true", help="also measure images per second on this CPU")
     parser.add_argument("--rounds", type=int, default=3, help="images measured per model")
     args = parser.parse_args()
-    names = sorted({cls.__name__ for cls in catalogue(models, BaseModel).values()}, key=str.lower)
+    names = sorted({cls.__name__ for cls in MODELS.classes().values()}, key=str.lower)
     print(f"| model | arguments | parameters | stride | GMACs |{' images/s |' if args.speed else ''}")
     print(f"|---|---|---:|---:|---:|{'---:|' if args.speed else ''}")
     for name in names:

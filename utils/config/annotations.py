@@ -1,11 +1,11 @@
-"""Annotations that say the range of a value; the config checker reads them off the signatures."""
+"""Annotations of options: ranges, and marks for resuming; the check of a JSON value against an annotation."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -19,6 +19,7 @@ class Range:
     exclusive_minimum: bool = False
 
     def allows(self, value: float) -> bool:
+        """Return whether ``value`` is inside the bounds."""
         above = self.minimum is None or (
             value > self.minimum if self.exclusive_minimum else value >= self.minimum
         )
@@ -34,13 +35,26 @@ class Range:
         return f"at most {high}"
 
 
+@dataclass(frozen=True)
+class MayChange:
+    """Mark of an option that a resumed run may change, because results do not depend on it.
+
+    Attributes:
+        only_in: the section of the config in which it may change; ``None`` for all.
+    """
+
+    only_in: str | None = None
+
+
+MAY_CHANGE = MayChange()
+
 PositiveInt = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, exclusive_minimum=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
 
-
+_UNIONS = (Union, types.UnionType)
 _NAMES = {
     int: "a whole number",
     float: "a number",
@@ -51,53 +65,62 @@ _NAMES = {
     list: "a list",
     tuple: "a list",
 }
+_CHECKS: dict[Any, Callable[[Any], bool]] = {
+    int: lambda value: isinstance(value, int) and not isinstance(value, bool),
+    float: lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    bool: lambda value: isinstance(value, bool),
+    str: lambda value: isinstance(value, str),
+    dict: lambda value: isinstance(value, dict),
+    list: lambda value: isinstance(value, list),
+    tuple: lambda value: isinstance(value, list),
+    type(None): lambda value: value is None,
+    None: lambda value: value is None,
+}
 
 
 def accepts(value: Any, annotation: Any) -> bool:
-    """Whether a JSON value fits an annotation; an annotation not understood accepts everything."""
+    """Return whether a JSON value fits an annotation; an annotation not understood accepts every value."""
     if annotation in (Any, object, inspect.Parameter.empty) or isinstance(annotation, str):
-        return True  # says nothing, or a name that only a type checker can resolve
+        return True  # no information, or a name that only a type checker can resolve
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return accepts(value, args[0]) and _within_ranges(value, args[1:])
-    if origin in (Union, types.UnionType):
+    if origin in _UNIONS:
         return any(accepts(value, choice) for choice in args)
     if origin is Literal:
         return any(value == choice and type(value) is type(choice) for choice in args)
-    if origin is not None and isinstance(origin, type):
+    if isinstance(origin, type):
         return _accepts_container(value, origin, args)
-    if annotation is None or annotation is type(None):
-        return value is None
-    if annotation is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if annotation in (bool, str, dict):
-        return isinstance(value, annotation)
-    if annotation in (list, tuple):
-        return isinstance(value, list)
-    return False  # a class that JSON cannot express, such as a tensor beside float in a union
+    check = _CHECKS.get(annotation)
+    return check is not None and check(value)  # JSON cannot express other classes, such as a tensor
 
 
 def describe(annotation: Any) -> str:
-    """What an annotation expects, in words: ``a whole number, at least 1``."""
+    """Return in words which values an annotation accepts: ``a whole number, at least 1``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         ranges = ", ".join(str(extra) for extra in args[1:] if isinstance(extra, Range))
         return f"{describe(args[0])}, {ranges}" if ranges else describe(args[0])
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(describe(choice) for choice in args if _plain(choice)))
+    if origin in _UNIONS:
+        return " or ".join(dict.fromkeys(describe(choice) for choice in args if _expressible(choice)))
     if origin is Literal:
         return "one of " + ", ".join(_quote(choice) for choice in args)
-    if isinstance(origin, type) and issubclass(origin, tuple) and args and args[-1] is not Ellipsis:
-        return f"a list of {len(args)} values"
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"an object with values that are {describe(args[1])}" if args else "an object"
-    if isinstance(origin, type) and issubclass(origin, Sequence) and args:
-        return f"a list with items that are {describe(args[0])}"
+    if isinstance(origin, type):
+        return _describe_container(origin, args)
     if dataclasses.is_dataclass(annotation):
         return "an object"
     return _NAMES.get(type(None) if annotation is None else annotation, str(annotation))
+
+
+def may_change(annotation: Any, section: str) -> bool:
+    """Return whether an option's annotation carries a mark that lets a resumed run change it.
+
+    Args:
+        annotation: of the option.
+        section: top-level key of the config that the option is in.
+    """
+    marks = [extra for extra in get_args(annotation)[1:] if isinstance(extra, MayChange)]
+    return get_origin(annotation) is Annotated and any(mark.only_in in (None, section) for mark in marks)
 
 
 def _within_ranges(value: Any, extras: Sequence[Any]) -> bool:
@@ -107,11 +130,7 @@ def _within_ranges(value: Any, extras: Sequence[Any]) -> bool:
 
 def _accepts_container(value: Any, origin: type, args: tuple[Any, ...]) -> bool:
     if issubclass(origin, tuple):
-        if not isinstance(value, list):
-            return False
-        if len(args) == 2 and args[1] is Ellipsis:
-            return all(accepts(item, args[0]) for item in value)
-        return len(value) == len(args) and all(map(accepts, value, args))
+        return isinstance(value, list) and _accepts_tuple(value, args)
     if issubclass(origin, Mapping):
         return isinstance(value, dict) and all(accepts(item, args[1]) for item in value.values())
     if issubclass(origin, Sequence):
@@ -119,7 +138,24 @@ def _accepts_container(value: Any, origin: type, args: tuple[Any, ...]) -> bool:
     return True
 
 
-def _plain(annotation: Any) -> bool:
+def _accepts_tuple(value: list[Any], args: tuple[Any, ...]) -> bool:
+    if len(args) == 2 and args[1] is Ellipsis:
+        return all(accepts(item, args[0]) for item in value)
+    return len(value) == len(args) and all(map(accepts, value, args))
+
+
+def _describe_container(origin: type, args: tuple[Any, ...]) -> str:
+    if issubclass(origin, tuple) and args and args[-1] is not Ellipsis:
+        return f"a list of {len(args)} values"
+    if issubclass(origin, Mapping):
+        return f"an object with values that are {describe(args[1])}" if args else "an object"
+    if issubclass(origin, Sequence) and args:
+        return f"a list with items that are {describe(args[0])}"
+    return _NAMES.get(origin, str(origin))
+
+
+def _expressible(annotation: Any) -> bool:
+    """Return whether JSON can express a value of this annotation."""
     known = annotation in _NAMES or dataclasses.is_dataclass(annotation)
     return known or get_origin(annotation) is not None
 

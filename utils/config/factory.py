@@ -1,4 +1,4 @@
-"""Builds the objects that a config names, by reflection: a constructor's signature is its schema."""
+"""Building the objects that a config names, by reflection: a constructor's signature is its schema."""
 
 from __future__ import annotations
 
@@ -6,72 +6,141 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from utils.config.annotations import accepts, describe
 from utils.errors import ConfigError
 
 T = TypeVar("T")
 Namespace = ModuleType | SimpleNamespace
-Spec = Mapping[str, Any]  # {"type": name or dotted path, "args": {...}}
 
 
-def catalogue(namespace: Namespace, kind: type[T]) -> dict[str, type[T]]:
-    """Public concrete subclasses of ``kind`` among a module's attributes; an alias is a second name."""
-    return {
-        name: member
-        for name, member in vars(namespace).items()
-        if not name.startswith("_")
-        and inspect.isclass(member)
-        and issubclass(member, kind)
-        and member is not kind
-        and not inspect.isabstract(member)
-    }
+@dataclass(frozen=True)
+class Component:
+    """A class that a config chooses by name, with the arguments of its constructor.
+
+    Attributes:
+        type: a name of the catalogue, or ``package.module.Class``.
+        args: arguments of its constructor.
+    """
+
+    type: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, spec: Any, path: str) -> Component:
+        """Read ``{"type": ..., "args": {...}}``.
+
+        Raises:
+            ConfigError: the value has another form.
+        """
+        args = spec.get("args", {}) if isinstance(spec, Mapping) else None
+        if not isinstance(spec, Mapping) or not isinstance(spec.get("type"), str):
+            raise ConfigError(f"{path}.type: missing; it names a class")
+        if not isinstance(args, Mapping):
+            raise ConfigError(f"{path}.args: expected an object, got {show(args)}")
+        return cls(spec["type"], dict(args))
 
 
-def find(namespace: Namespace, kind: type[T], name: str, path: str) -> type[T]:
-    """The class that a config calls ``name``: of the catalogue, or ``package.module.Class``.
+@dataclass(frozen=True)
+class Catalogue(Generic[T]):
+    """The classes that a section of a config may name.
+
+    Attributes:
+        namespace: the module whose public concrete subclasses of ``kind`` may be named.
+        kind: their base class.
+        word: what one of them is called in messages, such as ``model``.
+        context: names of arguments that the program passes when it builds, so that a config need not.
+    """
+
+    namespace: Namespace
+    kind: type[T]
+    word: str
+    context: frozenset[str] = frozenset()
+
+    def classes(self) -> dict[str, type[T]]:
+        """Return the classes by name; an alias is a second name of a class."""
+        return {
+            name: member
+            for name, member in vars(self.namespace).items()
+            if not name.startswith("_")
+            and inspect.isclass(member)
+            and issubclass(member, self.kind)
+            and member is not self.kind
+            and not inspect.isabstract(member)
+        }
+
+
+class Problem(str):
+    """A line that describes a mistake in a config; begins with the JSON path of the mistake.
+
+    Attributes:
+        path: the JSON path.
+    """
+
+    path: str
+
+    def __new__(cls, path: str, message: str) -> Problem:
+        self = super().__new__(cls, f"{path}: {message}")
+        self.path = path
+        return self
+
+
+def find(catalogue: Catalogue[T], name: str, path: str) -> type[T]:
+    """Return the class called ``name`` in the catalogue, or the one at ``package.module.Class``.
 
     Raises:
-        ConfigError: there is no such class, or it is not a ``kind``.
+        ConfigError: there is no such class, or it is not a subclass of the catalogue's base class.
     """
-    known = catalogue(namespace, kind)
+    known = catalogue.classes()
     if name in known:
         return known[name]
     if "." in name:
-        return _import_class(name, kind, path)
-    word = _kind_word(kind)
+        return _import_class(name, catalogue.kind, path)
+    hint = did_you_mean(name, known) or "."
     raise ConfigError(
-        f"{path}: no {word} called '{name}'{did_you_mean(name, known) or '.'} Choose from: {', '.join(known)}"
+        Problem(path, f"no {catalogue.word} called '{name}'{hint} Choose from: {', '.join(known)}")
     )
 
 
-def check_spec(
-    namespace: Namespace, kind: type, spec: Spec, path: str, context: Collection[str] = ()
-) -> list[str]:
-    """Every mistake of ``spec``, one line each, without building anything.
+def check_component(catalogue: Catalogue[Any], component: Component, path: str) -> list[str]:
+    """Return every mistake of a component, one line each, without building it.
 
-    Args:
-        namespace: the module whose classes may be named.
-        kind: the base class they must have.
-        spec: ``{"type": ..., "args": {...}}``.
-        path: where the spec stands in the config, for the messages.
-        context: names that the program passes at build time, so they may be missing here.
+    A class may define ``check_arguments(args, path)``, a class method that returns one line for each mistake
+    that annotations cannot express; it is called when every argument has the right type.
     """
     try:
-        cls: type = find(namespace, kind, spec["type"], f"{path}.type")
+        cls = find(catalogue, component.type, f"{path}.type")
     except ConfigError as error:
         return error.problems
-    args = spec.get("args", {})
-    return check_arguments(cls, args, f"{path}.args", context, owner=spec["type"])
+    args_path = f"{path}.args"
+    problems: list[str] = [
+        *check_arguments(cls, component.args, args_path, catalogue.context, owner=component.type)
+    ]
+    further = getattr(cls, "check_arguments", None)
+    if not problems and further is not None:
+        problems += further(component.args, args_path)
+    return problems
+
+
+def require(catalogue: Catalogue[Any], component: Component, path: str) -> None:
+    """Raise what :func:`check_component` finds, for a component that is not part of a checked experiment.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    problems = check_component(catalogue, component, path)
+    if problems:
+        raise ConfigError(problems)
 
 
 def check_arguments(
     target: Any, args: Mapping[str, Any], path: str, context: Collection[str] = (), owner: str = ""
-) -> list[str]:
-    """Compare JSON arguments with the signature of ``target``: unknown, missing, wrong type or range."""
-    parameters = _parameters(target)
+) -> list[Problem]:
+    """Compare JSON arguments with the signature of ``target``: unknown, missing, of a wrong type or range."""
+    parameters = parameters_of(target)
     owner = owner or target.__name__
     problems = []
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
@@ -81,64 +150,54 @@ def check_arguments(
             if not open_ended:
                 visible = [name for name in parameters if name not in context]
                 hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
-                problems.append(f"{path}.{key}: {owner} has no such argument{hint}".rstrip())
+                problems.append(Problem(join(path, key), f"{owner} has no such argument{hint}".rstrip()))
         elif key not in context and not accepts(value, parameter.annotation):
-            problems.append(f"{path}.{key}: expected {describe(parameter.annotation)}, got {_show(value)}")
+            problems.append(
+                Problem(join(path, key), f"expected {describe(parameter.annotation)}, got {show(value)}")
+            )
     for name, parameter in parameters.items():
         if _is_required(parameter) and name not in args and name not in context:
-            problems.append(f"{path}.{name}: missing; {owner} needs it")
+            problems.append(Problem(join(path, name), f"missing; {owner} needs it"))
     return problems
 
 
-def build(namespace: Namespace, kind: type[T], spec: Spec, path: str, **context: Any) -> T:
-    """Build the object that ``spec`` names.
+def build(catalogue: Catalogue[T], component: Component, path: str, **context: Any) -> T:
+    """Build the object that a checked component names.
 
     Args:
-        namespace: the module whose classes may be named.
-        kind: the base class they must have.
-        spec: ``{"type": ..., "args": {...}}``.
-        path: where the spec stands in the config, for the messages.
-        context: runtime values, passed to the constructor only where its signature names them. A
-            config may repeat one as a check; a different value there is an error.
+        catalogue: the classes that may be named.
+        component: the class and its arguments.
+        path: JSON path of the component, for messages.
+        context: runtime values, passed to the constructor where its signature names them. A config may
+            repeat one as a check; a different value there is an error.
 
     Raises:
-        ConfigError: unknown class or argument, or the constructor refused a value.
+        ConfigError: unknown class, or the constructor refused a value.
     """
-    problems = check_spec(namespace, kind, spec, path, context)
-    if problems:
-        raise ConfigError(problems)
-    cls = find(namespace, kind, spec["type"], f"{path}.type")
-    return call(cls, spec.get("args", {}), f"{path}.args", owner=spec["type"], **context)
-
-
-def call(target: Any, args: Mapping[str, Any], path: str, owner: str = "", **context: Any) -> Any:
-    """Call ``target`` with JSON arguments and the context that it asks for by name.
-
-    Raises:
-        ConfigError: the two disagree, or ``target`` raised ValueError or TypeError.
-    """
-    owner = owner or target.__name__
-    parameters = _parameters(target)
+    cls = find(catalogue, component.type, f"{path}.type")
+    parameters = parameters_of(cls)
     asked = {name: value for name, value in context.items() if name in parameters}
-    for name in asked.keys() & args.keys():
-        if not isinstance(args[name], type(asked[name])) or args[name] != asked[name]:
+    for name in asked.keys() & component.args.keys():
+        given = component.args[name]
+        if not isinstance(given, type(asked[name])) or given != asked[name]:
             raise ConfigError(
-                f"{path}.{name}: {_show(args[name])} is not the value derived for it; leave it out"
+                f"{path}.args.{name}: {show(given)} is not the value derived for it; leave it out"
             )
     try:
-        return target(**{**args, **asked})
+        return cls(**{**component.args, **asked})
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: {owner}: {error}") from error
+        raise ConfigError(f"{path}.args: {component.type}: {error}") from error
 
 
 def did_you_mean(word: str, choices: Collection[str]) -> str:
-    """``; did you mean 'x'?`` where something close exists, else ``.`` or nothing to choose from."""
+    """Return ``; did you mean 'x'?`` for the closest choice, or an empty string where none is close."""
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
-def _parameters(target: Any) -> dict[str, inspect.Parameter]:
+def parameters_of(target: Any) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a class or function, with annotations resolved where possible."""
     try:
         signature = inspect.signature(target, eval_str=True)
     except NameError:  # an annotation of a foreign class that only its type checker can see
@@ -146,50 +205,13 @@ def _parameters(target: Any) -> dict[str, inspect.Parameter]:
     return dict(signature.parameters)
 
 
-def _is_required(parameter: inspect.Parameter) -> bool:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
-
-
-def _import_class(dotted: str, kind: type[T], path: str) -> type[T]:
-    module_name, _, class_name = dotted.rpartition(".")
-    try:
-        member = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot import '{dotted}': {error}") from error
-    if not (inspect.isclass(member) and issubclass(member, kind)) or inspect.isabstract(member):
-        raise ConfigError(f"{path}: '{dotted}' is not a concrete subclass of {kind.__name__}")
-    return member
-
-
-def _kind_word(kind: type) -> str:
-    return {
-        "BaseModel": "model",
-        "BaseDataLoader": "data set",
-        "BaseLoss": "loss",
-        "Optimizer": "optimizer",
-        "LRScheduler": "learning-rate scheduler",
-    }.get(kind.__name__, kind.__name__)
-
-
-def _show(value: Any) -> str:
-    """A JSON value as the user wrote it, shortened."""
-    text = {True: "true", False: "false", None: "null"}.get(value) if _is_word(value) else None
-    text = text or (f"'{value}'" if isinstance(value, str) else str(value))
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _is_word(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
-
-
 def merged_parameters(cls: type, last: type, hidden: Collection[str] = ()) -> dict[str, inspect.Parameter]:
-    """Parameters of ``cls()`` with ``**options`` replaced by what the next class up takes.
+    """Return the parameters of ``cls()`` with ``**options`` replaced by the parameters of the next class up.
 
     Args:
         cls: a class; annotations are resolved in the module of each constructor.
         last: the class up to which constructors are read.
-        hidden: parameters of a base that the subclass sets itself.
+        hidden: parameters of a base class that the subclass sets itself.
 
     Returns:
         Keyword parameters by name, those without a default first.
@@ -207,3 +229,35 @@ def merged_parameters(cls: type, last: type, hidden: Collection[str] = ()) -> di
             break
     required = {n: p for n, p in found.items() if p.default is inspect.Parameter.empty}
     return {**required, **found}
+
+
+def join(path: str, key: str) -> str:
+    """Return the JSON path of a key of the object at ``path``."""
+    return f"{path}.{key}" if path else key
+
+
+def show(value: Any) -> str:
+    """Return a JSON value as the user wrote it, shortened to 60 characters."""
+    text = {True: "true", False: "false", None: "null"}.get(value) if _is_word(value) else None
+    text = text or (f"'{value}'" if isinstance(value, str) else str(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
+
+
+def _import_class(dotted: str, kind: type[T], path: str) -> type[T]:
+    module_name, _, class_name = dotted.rpartition(".")
+    try:
+        member = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(Problem(path, f"cannot import '{dotted}': {error}")) from error
+    if not (inspect.isclass(member) and issubclass(member, kind)) or inspect.isabstract(member):
+        raise ConfigError(Problem(path, f"'{dotted}' is not a concrete subclass of {kind.__name__}"))
+    return member

@@ -1,30 +1,36 @@
-"""The sections of a config file, each a dataclass: its fields are the keys, their types, their defaults."""
+"""The sections of a config, each a dataclass: its fields are the keys, with their types and defaults."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
-from utils.config.annotations import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from utils.config.factory import check_arguments
-from utils.errors import ConfigError
+from utils.config.annotations import (
+    MAY_CHANGE,
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+from utils.config.factory import Catalogue, Component, Problem
+from utils.dataset_info import IGNORE_INDEX
 
-T = TypeVar("T")
+Check = TypeVar("Check", bound=Callable[..., list[str]])
 
 
-@dataclass(frozen=True)
-class Component:
-    """Something that a config chooses by name.
+def cross_check(*reads: str) -> Callable[[Check], Check]:
+    """Mark a check of keys that depend on each other.
 
-    Attributes:
-        type: a name of the catalogue, or ``package.module.Class``.
-        args: arguments of its constructor.
+    Args:
+        reads: JSON paths of the keys; the check is left out where one of them is wrong in itself.
     """
 
-    type: str
-    args: dict[str, Any] = field(default_factory=dict)
+    def mark(check: Check) -> Check:
+        check.reads = reads  # type: ignore[attr-defined]
+        return check
+
+    return mark
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,11 @@ class OptimizerSection(Component):
     """Any optimizer of ``torch.optim``.
 
     Attributes:
-        differential_lr: give the backbone its own, smaller learning rate.
-        backbone_lr_factor: how much smaller.
-        no_decay_norm_bias: no weight decay on norms and biases.
+        type: a class of ``torch.optim``, or ``package.module.Class``.
+        args: arguments of its constructor.
+        differential_lr: the backbone learns at the learning rate times ``backbone_lr_factor``.
+        backbone_lr_factor: factor of the backbone's learning rate.
+        no_decay_norm_bias: no weight decay on normalisation layers and biases.
     """
 
     differential_lr: bool = False
@@ -47,10 +55,12 @@ class SchedulerSection(Component):
     """``Poly``, ``OneCycle``, or any scheduler of ``torch.optim.lr_scheduler``.
 
     Attributes:
-        interval: step it after every optimizer step or after every epoch; ``None`` picks what the
+        type: the scheduler.
+        args: arguments of its constructor.
+        interval: step the scheduler after every optimizer step or after every epoch; ``null`` is what the
             scheduler is made for.
-        warmup_epochs: raise the learning rate linearly over so many epochs before the scheduler
-            starts (``Poly`` and ``OneCycle`` have their own).
+        warmup_epochs: epochs over which the learning rate rises linearly before the scheduler starts
+            (``Poly`` and ``OneCycle`` have their own warm-up).
     """
 
     interval: Literal["step", "epoch"] | None = None
@@ -59,74 +69,79 @@ class SchedulerSection(Component):
 
 @dataclass(frozen=True)
 class TrainerSection:
-    """How a run goes: length, saving, monitoring, logging.
+    """Length, saving, monitoring and logging of a run.
 
     Attributes:
         epochs: passes over the training data.
-        save_dir: runs go to ``save_dir/name/TIME``.
-        save_period: keep a numbered checkpoint every so many epochs; 0 keeps none.
+        save_dir: folder of all runs; a run goes to ``save_dir/NAME/TIME``.
+        save_period: epochs between numbered checkpoints; 0 keeps none.
         keep_checkpoints: numbered checkpoints kept, the newest first; 0 keeps all.
-        save_minutes: also save in the middle of an epoch, this often; 0 never.
-        monitor: ``max NAME``, ``min NAME`` or ``off``: what decides which checkpoint is best.
-        early_stop: validations without improvement before the run ends; 0 never.
+        save_minutes: minutes between saves in the middle of an epoch; 0 never saves there.
+        monitor: ``max`` or ``min`` and the figure that decides which checkpoint is best: ``Mean_IoU``,
+            ``Pixel_Accuracy``, ``Mean_Accuracy``, ``FW_IoU``, ``Mean_F1`` or ``loss``, optionally with ``val_`` or
+            ``train_`` before it; or ``off``.
+        early_stop: validations without improvement before the run ends; 0 never ends it.
         tensorboard: write event files.
-        log_dir: where event files go (``log_dir/name/TIME``); ``None`` puts them into the run folder.
+        log_dir: folder of event files (``log_dir/NAME/TIME``); ``null`` is the run folder.
         log_per_iter: optimizer steps between two log points.
         val: validate at all.
-        val_per_epochs: epochs between two validations; the last epoch is always validated.
-        aux_weight: weight of each auxiliary head's loss.
-        clip_grad_norm: largest gradient norm allowed; ``None`` does not clip.
+        val_per_epochs: epochs between validations; the last epoch is always validated.
+        aux_weight: weight of the loss of each auxiliary head.
+        clip_grad_norm: largest norm of the gradients; ``null`` does not clip.
         accumulate_steps: batches whose gradients make one optimizer step.
-        ema_decay: decay of an exponential moving average of the weights, which is then evaluated
-            and saved too; ``None`` keeps none.
-        activation_checkpointing: keep fewer activations; blocks of the model are computed again in the
-            backward pass.
+        ema_decay: decay of an exponential moving average of the weights, which is then validated and saved
+            too; ``null`` keeps none.
+        activation_checkpointing: train in less memory and more time: blocks of the model are computed again
+            in the backward pass.
     """
 
     epochs: PositiveInt
-    save_dir: str = "saved/"
-    save_period: NonNegativeInt = 10
-    keep_checkpoints: NonNegativeInt = 0
-    save_minutes: NonNegativeInt = 15
+    save_dir: Annotated[str, MAY_CHANGE] = "saved/"
+    save_period: Annotated[NonNegativeInt, MAY_CHANGE] = 10
+    keep_checkpoints: Annotated[NonNegativeInt, MAY_CHANGE] = 0
+    save_minutes: Annotated[NonNegativeInt, MAY_CHANGE] = 15
     monitor: str = "max Mean_IoU"
     early_stop: NonNegativeInt | None = 0
-    tensorboard: bool = True
-    log_dir: str | None = None
-    log_per_iter: PositiveInt = 20
+    tensorboard: Annotated[bool, MAY_CHANGE] = True
+    log_dir: Annotated[str | None, MAY_CHANGE] = None
+    log_per_iter: Annotated[PositiveInt, MAY_CHANGE] = 20
     val: bool = True
     val_per_epochs: PositiveInt = 1
     aux_weight: Fraction = 0.4
     clip_grad_norm: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
     ema_decay: Fraction | None = None
-    activation_checkpointing: bool = False
+    activation_checkpointing: Annotated[bool, MAY_CHANGE] = False
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A whole config.
+    """A checked config.
 
     Attributes:
-        name: names the run folder: letters, digits, ``_``, ``-`` and ``.``.
+        name: name of the run folder: letters, digits, ``_``, ``-`` and ``.``.
         arch: the model.
         train_loader: the training data.
         optimizer: the optimizer.
-        trainer: how the run goes.
-        val_loader: the validation data; ``None`` with ``val_split`` in the training loader.
-        loss: a name, or a name with arguments.
-        lr_scheduler: ``None`` keeps the learning rate constant.
-        n_gpu: GPUs to use; more than one means DataParallel. 0 is the CPU.
-        use_synch_bn: batch norm over all GPUs.
-        ignore_index: a check only: void is 255 here, mapped to it by each data set.
-        class_weights: one number per class, or how to compute them from the training masks.
+        trainer: length, saving, monitoring and logging.
+        val_loader: the validation data; ``null`` takes ``val_split`` of the training data.
+        loss: the loss, or its name alone.
+        lr_scheduler: the learning-rate schedule; ``null`` keeps the learning rate constant.
+        n_gpu: GPUs to use; several are ``DataParallel``, 0 is the CPU; at most those of the machine.
+        use_synch_bn: batch norm over all GPUs; not built yet, refused with ``n_gpu`` above 1.
+        ignore_index: a check only: each data set maps its void values to 255 itself.
+        class_weights: one number per class for the loss, or the rule that computes them from the training masks.
         init_from: a checkpoint whose weights start the run, matched by name and class name.
         seed: start of every random draw.
-        deterministic: refuse operations that give another result at every call.
-        precision: ``auto`` is bf16 where the hardware has it, fp16 on older GPUs, else fp32.
+        deterministic: refuse operations whose result differs from call to call.
+        precision: arithmetic; ``auto`` is bf16 where the hardware has it, fp16 on older GPUs, else fp32.
         channels_last: memory layout of images and weights.
-        compile: use ``torch.compile``.
-        num_threads: CPU threads of the main process; ``None`` leaves it to torch.
-        tune_allocator: on Linux, keep freed memory for the next step instead of giving it back.
+        compile: train through ``torch.compile``.
+        num_threads: CPU threads of the main process; ``null`` leaves the number to torch.
+        tune_allocator: on Linux CPUs, keep freed memory for the next step; the log says when this took effect.
+        plain: no key: the values as given; this is what a run saves.
+        origins: no key: the file or ``--set`` that each value given comes from, by JSON path.
+        catalogues: no key: the classes that each component may name.
     """
 
     name: str
@@ -135,11 +150,13 @@ class Experiment:
     optimizer: OptimizerSection
     trainer: TrainerSection
     val_loader: Component | None = None
-    loss: str | Component = "CrossEntropyLoss2d"
+    loss: Component = field(
+        default_factory=lambda: Component("CrossEntropyLoss2d"), metadata={"name_alone": True}
+    )
     lr_scheduler: SchedulerSection | None = None
-    n_gpu: NonNegativeInt = 1
+    n_gpu: Annotated[NonNegativeInt, MAY_CHANGE] = 1
     use_synch_bn: bool = False
-    ignore_index: int = 255
+    ignore_index: int = IGNORE_INDEX
     class_weights: list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None = None
     init_from: str | None = None
     seed: NonNegativeInt = 0
@@ -147,58 +164,56 @@ class Experiment:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     compile: bool = False
-    num_threads: PositiveInt | None = None
-    tune_allocator: bool = True
+    num_threads: Annotated[PositiveInt | None, MAY_CHANGE] = None
+    tune_allocator: Annotated[bool, MAY_CHANGE] = True
+    plain: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"key": False})
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"key": False})
+    catalogues: Mapping[str, Catalogue[Any]] = field(
+        default_factory=dict, repr=False, metadata={"key": False}
+    )
 
-    @property
-    def loss_component(self) -> Component:
-        return Component(self.loss) if isinstance(self.loss, str) else self.loss
+    @cross_check("ignore_index")
+    def _void_is_255(self) -> list[str]:
+        if self.ignore_index in (IGNORE_INDEX, -1):
+            return []
+        return [
+            Problem(
+                "ignore_index",
+                f"{self.ignore_index}: each data set maps its void values to {IGNORE_INDEX} itself; "
+                f"write {IGNORE_INDEX} or leave the key out",
+            )
+        ]
 
+    @cross_check("use_synch_bn", "n_gpu")
+    def _batch_norm_is_not_synchronised(self) -> list[str]:
+        if not self.use_synch_bn or self.n_gpu <= 1:
+            return []
+        message = "needs one process per GPU, which is not built yet; set it to false, or n_gpu to 1"
+        return [Problem("use_synch_bn", message)]
 
-def check_section(cls: type, value: Mapping[str, Any], path: str = "") -> list[str]:
-    """Every mistake of a section and of the sections in it, one line each with its JSON path."""
-    hints = get_type_hints(cls, include_extras=True)
-    prefix = f"{path}." if path else ""
-    nested = {
-        key: section
-        for key, item in value.items()
-        if isinstance(item, dict) and (section := _section_in(hints.get(key)))
-    }
-    flat = {key: item for key, item in value.items() if key not in nested}
-    problems = check_arguments(cls, flat, path, context=nested, owner=path or "a config")
-    problems = [problem.removeprefix(".") for problem in problems]
-    for key, section in nested.items():
-        problems += check_section(section, value[key], prefix + key)
-    return problems
+    @cross_check("trainer.activation_checkpointing", "compile")
+    def _one_decides_about_activations(self) -> list[str]:
+        if not (self.trainer.activation_checkpointing and self.compile):
+            return []
+        return [
+            Problem(
+                "trainer.activation_checkpointing",
+                "does not go with compile, whose compiler decides itself what is computed again; "
+                "set one of the two to false",
+            )
+        ]
 
+    @cross_check("trainer.val", "val_loader", "train_loader.args.val_split")
+    def _validation_has_data(self) -> list[str]:
+        if not self.trainer.val or self.val_loader or self.train_loader.args.get("val_split"):
+            return []
+        message = "missing; give one, or train_loader.args.val_split, or set trainer.val to false"
+        return [Problem("val_loader", message)]
 
-def make_section(cls: type[T], value: Mapping[str, Any]) -> T:
-    """Build a section from a value that :func:`check_section` found right."""
-    hints = get_type_hints(cls, include_extras=True)
-    made = {
-        key: make_section(section, item)
-        if isinstance(item, dict) and (section := _section_in(hints[key]))
-        else item
-        for key, item in value.items()
-    }
-    return cls(**made)
-
-
-def parse_experiment(config: Mapping[str, Any]) -> Experiment:
-    """Check the sections of a config and make an :class:`Experiment` of it.
-
-    Raises:
-        ConfigError: with every mistake.
-    """
-    problems = check_section(Experiment, config)
-    if problems:
-        raise ConfigError(problems)
-    return make_section(Experiment, config)
-
-
-def _section_in(annotation: Any) -> type | None:
-    """The dataclass in an annotation such as ``Component | None``."""
-    for choice in (annotation, *get_args(annotation)):
-        if isinstance(choice, type) and dataclasses.is_dataclass(choice):
-            return choice
-    return None
+    @cross_check("lr_scheduler.warmup_epochs", "trainer.epochs")
+    def _warm_up_leaves_epochs(self) -> list[str]:
+        warmup = self.lr_scheduler.warmup_epochs if self.lr_scheduler else 0
+        if not warmup or warmup < self.trainer.epochs:
+            return []
+        message = f"{warmup} leaves nothing of trainer.epochs {self.trainer.epochs}"
+        return [Problem("lr_scheduler.warmup_epochs", message)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from utils.config.annotations import NonNegativeFloat
-from utils.config.factory import build
+from utils.config.factory import Catalogue, Component, build, check_component
+from utils.config.parse import Mistakes, read_section
 from utils.dataset_info import IGNORE_INDEX
 from utils.errors import ConfigError
 from utils.losses.base import BaseLoss, PixelLoss
@@ -54,6 +55,19 @@ class CE_DiceLoss(PixelLoss):
         return entropy.sum() + self.dice_weight * dice * self.normalizer(target)
 
 
+@dataclass(frozen=True)
+class Term(Component):
+    """A loss in a :class:`Sum`.
+
+    Attributes:
+        type: the loss.
+        args: arguments of its constructor.
+        weight: its factor in the sum.
+    """
+
+    weight: NonNegativeFloat = 1.0
+
+
 class Sum(BaseLoss):
     """A weighted sum: ``{"type": "Sum", "args": {"terms": [{"type": ..., "args": {...}, "weight": 0.5}, ...]}}``.
 
@@ -77,13 +91,25 @@ class Sum(BaseLoss):
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__(ignore_index)
-        if not terms:
-            raise ValueError("terms: at least one is needed")
-        context = {"weight": weight, "num_classes": num_classes, "ignore_index": ignore_index}
-        context = {key: value for key, value in context.items() if value is not None}
-        parts = [_term(term, f"loss.args.terms[{i}]", context) for i, term in enumerate(terms)]
-        self.terms = nn.ModuleList(part for part, _ in parts)
-        self.factors = [factor for _, factor in parts]
+        if problems := self.check_arguments({"terms": terms}, "loss.args"):
+            raise ConfigError(problems)
+        given = {"weight": weight, "num_classes": num_classes, "ignore_index": ignore_index}
+        context = {key: value for key, value in given.items() if value is not None}
+        parts = _read_terms(terms, "loss.args.terms", Mistakes())
+        self.terms = nn.ModuleList(
+            build(_catalogue(), part, f"loss.args.terms[{number}]", **context)
+            for number, part in enumerate(parts)
+        )
+        self.factors = [float(part.weight) for part in parts]
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return every mistake in the terms, one line each with its JSON path."""
+        if not args["terms"]:
+            return [f"{path}.terms: at least one is needed"]
+        found = Mistakes()
+        _read_terms(args["terms"], f"{path}.terms", found)
+        return found.problems
 
     def normalizer(self, target: Tensor) -> Tensor:
         return self._first.normalizer(target)
@@ -104,15 +130,18 @@ class Sum(BaseLoss):
         return total * (self.normalizer(target) / normalizer.clamp_min(_TINY))
 
 
-def _term(term: Mapping[str, Any], path: str, context: Mapping[str, Any]) -> tuple[BaseLoss, float]:
-    unknown = term.keys() - {"type", "args", "weight"}
-    if unknown:
-        raise ConfigError(f"{path}.{min(unknown)}: a term takes type, args and weight")
-    factor = term.get("weight", 1.0)
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < float("inf"):
-        raise ConfigError(f"{path}.weight: expected a number, at least 0, got {factor!r}")
-    if not isinstance(term.get("type"), str):
-        raise ConfigError(f"{path}.type: the name of a loss is needed")
-    losses = sys.modules["utils.losses"]  # the catalogue that this class is in
-    spec = {"type": term["type"], "args": term.get("args", {})}
-    return build(losses, BaseLoss, spec, path, **context), float(factor)
+def _catalogue() -> Catalogue[BaseLoss]:
+    from utils.losses.build import LOSSES  # the catalogue holds this module's classes too
+
+    return LOSSES
+
+
+def _read_terms(terms: Sequence[Any], path: str, found: Mistakes) -> list[Term]:
+    sections = []
+    for number, term in enumerate(terms):
+        place = f"{path}[{number}]"
+        section = read_section(Term, term, place, found)
+        if not found.spoil(f"{place}.type") and not found.spoil(f"{place}.args"):
+            found.add(check_component(_catalogue(), section, place))
+        sections.append(section)
+    return sections

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -55,7 +56,8 @@ class PredictOptions:
             (passes at several scales, each whole or, where large, in windows).
         scales: of ``multiscale``, above 0.
         tta: keys of :data:`SYMMETRIES` to average over; ``identity`` is not implied.
-        window: (height, width) of a window in pixels of the scaled image, at least 8.
+        window: (height, width) of a window in pixels of the scaled image, at least 8; ``None`` is the crop
+            that the model was trained on, see :meth:`with_window`.
         overlap: share of a window that its neighbour also covers, from 0 to below 1.
         margin: pixels at the inner edges of a window that are discarded.
         window_batch: windows per forward pass; halved when they do not fit in memory.
@@ -70,7 +72,7 @@ class PredictOptions:
     mode: Mode = "whole"
     scales: tuple[float, ...] = SCALES
     tta: tuple[str, ...] = ("identity",)
-    window: tuple[int, int] = (DEFAULT_WINDOW, DEFAULT_WINDOW)
+    window: tuple[int, int] | None = None
     overlap: float = 1 / 3
     margin: int = 0
     window_batch: int = 4
@@ -87,9 +89,21 @@ class PredictOptions:
         self._check_windows()
 
     def _check_windows(self) -> None:
-        if min(self.window) < 8:
+        if self.window is not None and min(self.window) < 8:
             raise ValueError(f"window: {self.window} is too small; at least 8 pixels a side")
         if self.max_whole_pixels < 1:
             raise ValueError("max_whole_pixels: at least 1 is expected")
         if not 0 <= self.overlap < 1 or self.window_batch < 1 or self.margin < 0:
             raise ValueError("overlap must be in 0..1 (not 1), window_batch at least 1, margin at least 0")
+
+    def with_window(self, crop_size: int | Sequence[int] | None = None) -> PredictOptions:
+        """Return the same options with a window: the one given, else the training crop, else 512x512.
+
+        Args:
+            crop_size: side, or (height, width), of the training crop; ``None`` where it is not known.
+        """
+        if self.window is not None:
+            return self
+        crop = DEFAULT_WINDOW if crop_size is None else crop_size
+        window = (crop, crop) if isinstance(crop, int) else (int(crop[0]), int(crop[1]))
+        return replace(self, window=window)

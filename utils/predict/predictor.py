@@ -71,7 +71,7 @@ class Predictor:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.info = info
         self.precision = precision or Precision("fp32", self.device.type)
-        self.options = options or PredictOptions()
+        self.options = (options or PredictOptions()).with_window()
         self.window_batch = self.options.window_batch
         coarse = hasattr(self.model, "forward_coarse")  # without it, logits come at the size of the images
         self._forward_coarse: Callable[[Tensor], _HasLogits] = (

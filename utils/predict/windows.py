@@ -63,17 +63,18 @@ def plan_scale(height: int, width: int, scale: float, options: PredictOptions) -
         height: pixels of the image.
         width: pixels of the image.
         scale: ratio of the image that the network sees to the image.
-        options: mode, window, overlap, margin and limit of pixels.
+        options: with a window, see :meth:`utils.predict.options.PredictOptions.with_window`.
 
     Raises:
         ValueError: windows and margin leave pixels uncovered.
     """
+    assert options.window is not None
     scaled = scaled_length(height, scale), scaled_length(width, scale)
     windows: tuple[int, int] | tuple[None, None] = (None, None)
     if options.mode == "sliding":
         windows = options.window
     elif options.mode == "multiscale" and scaled[0] * scaled[1] > options.max_whole_pixels:
-        windows = _large_window(*scaled, options)
+        windows = _large_window(*scaled, options.window, options)
     axes = []
     for length, window, usual in zip((height, width), windows, options.window, strict=True):
         shared = round(usual * options.overlap)  # large windows need no wider seam than small ones
@@ -187,10 +188,12 @@ def _span(start: int, size: int, position: np.ndarray, weight: np.ndarray, total
     return WindowSpan(start, size, part.start, part.stop, position[part] - start, normalised)
 
 
-def _large_window(height: int, width: int, options: PredictOptions) -> tuple[int, int]:
+def _large_window(
+    height: int, width: int, least: tuple[int, int], options: PredictOptions
+) -> tuple[int, int]:
     """Return the window of a large image: ``max_whole_pixels`` or less, and the fewest windows possible.
 
-    It is never smaller than that of mode sliding.
+    It is never smaller than ``least``, the window of mode sliding.
     """
     side = math.isqrt(options.max_whole_pixels)
     if height <= side:
@@ -199,7 +202,7 @@ def _large_window(height: int, width: int, options: PredictOptions) -> tuple[int
         large = options.max_whole_pixels // width, width
     else:
         large = side, side
-    rows, columns = options.window
+    rows, columns = least
     return (
         _even_window(height, max(large[0], rows), round(rows * options.overlap)),
         _even_window(width, max(large[1], columns), round(columns * options.overlap)),

@@ -1,8 +1,9 @@
-"""Draws the learning rates of a whole run without training."""
+"""Plot of the learning rates of a run, without training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.optim import Optimizer
 
-from utils.config.sections import SchedulerSection
+from utils.config.sections import Experiment, SchedulerSection
 from utils.errors import StorageError
-from utils.training.schedule import build_schedule
+from utils.training.optimizer import ParameterGroups, build_optimizer
+from utils.training.schedule import build_schedule, steps_of_epoch
+
+logger = logging.getLogger(__name__)
 
 _SIZE = (900, 420)
 _LEFT, _TOP, _RIGHT, _BOTTOM = 90, 40, 20, 50
@@ -22,9 +26,9 @@ _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
 def learning_rates(
     section: SchedulerSection | None, optimizer: Optimizer, epochs: int, steps_per_epoch: int
 ) -> list[list[float]]:
-    """The rate of every parameter group at every step of a run: ``[group][step]``.
+    """Return the rate of every parameter group at every step of a run: ``[group][step]``.
 
-    A scheduler that waits for a figure to improve is shown as if it always did.
+    A scheduler that waits for a figure to improve is shown as if the figure always improved.
 
     Args:
         section: the config's ``lr_scheduler``.
@@ -49,8 +53,8 @@ def draw_rates(rates: Sequence[Sequence[float]], epochs: int, path: str | Path) 
     Raises:
         StorageError: it cannot be written.
     """
-    picture = Image.new("RGB", _SIZE, "white")
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", _SIZE, "white")
+    draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(14)
     width, height = _SIZE[0] - _LEFT - _RIGHT, _SIZE[1] - _TOP - _BOTTOM
     highest = max(max(group) for group in rates) or 1.0
@@ -70,16 +74,29 @@ def draw_rates(rates: Sequence[Sequence[float]], epochs: int, path: str | Path) 
         words = f"group {number}: {group[0]:.3g}, at most {max(group):.3g}, at the end {group[-1]:.3g}"
         draw.text((_LEFT + 10 + 400 * (number % 2), 4 + 16 * (number // 2)), words, fill=colour, font=font)
     try:
-        picture.save(path, format="PNG")
+        image.save(path, format="PNG")
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def rates_of_groups(optimizer: Optimizer) -> Optimizer:
-    """The same optimizer over one number per group, so that simulating it costs nothing."""
+    """Return the same optimizer over one number per group, so that simulating it costs nothing."""
     groups = [
         {**{k: v for k, v in group.items() if k != "params"}, "params": [torch.nn.Parameter(torch.zeros(1))]}
         for group in optimizer.param_groups
     ]
     cls: Any = type(optimizer)
     return cls(groups)
+
+
+def plot_run(experiment: Experiment, model: ParameterGroups, train_loader: Sized, path: str) -> None:
+    """Draw the learning rates of every optimizer step of a run into a PNG; nothing is trained.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    epochs = experiment.trainer.epochs
+    steps = steps_of_epoch(train_loader, experiment.trainer.accumulate_steps)
+    optimizer = rates_of_groups(build_optimizer(experiment.optimizer, model))
+    draw_rates(learning_rates(experiment.lr_scheduler, optimizer, epochs, steps), epochs, path)
+    logger.info("%d epochs of %d steps: %s", epochs, steps, path)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from utils.data.batch import DeviceBatch
+from utils.data.batch import Batch, DeviceBatch
 from utils.dataset_info import DatasetInfo
 from utils.images.draw import blend, draw_legend, prediction_grid, to_rgb
 
@@ -168,6 +170,40 @@ def denormalise(image: Tensor, info: DatasetInfo) -> np.ndarray:
     mean, std = (torch.tensor(v, device=image.device).view(-1, 1, 1) for v in (info.mean, info.std))
     pixels = image.float().mul(std).add(mean).mul(255).round().clamp(0, 255)
     return pixels.byte().permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+class EpochLoader(Protocol):
+    """A loader whose epoch can be chosen.
+
+    Attributes:
+        info: classes and colours of its data set.
+    """
+
+    info: DatasetInfo
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+def draw_batches(loader: EpochLoader, path: Path, *, epoch: int, batches: int, columns: int) -> int:
+    """Write an image of the first batches of an epoch; return the number of samples on it.
+
+    Args:
+        loader: training or validation data.
+        path: the image to write; its folder is created.
+        epoch: the epoch, which decides how samples are augmented.
+        batches: number of batches.
+        columns: samples side by side.
+    """
+    loader.set_epoch(epoch)
+    drawn = list(islice(iter(loader), batches))
+    images = [image.numpy() for batch in drawn for image in batch.images]
+    masks = [mask.numpy() for batch in drawn for mask in batch.target]
+    names = [name for batch in drawn for name in batch.image_ids]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(images, masks, names, loader.info, columns)).save(path)
+    return len(names)
 
 
 def _text_strip(

@@ -1,4 +1,4 @@
-"""Finds the checkpoint that a run continues from, and refuses to continue a different experiment."""
+"""The checkpoint that a run continues from; the refusal to continue another experiment."""
 
 from __future__ import annotations
 
@@ -7,46 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.config.file import differences
+from utils.config.changes import refused_changes
+from utils.config.sections import Experiment
 from utils.errors import CheckpointError, ConfigError
 from utils.run.checkpoint import load_checkpoint, load_newest
 from utils.run.folder import newest_run
 
 logger = logging.getLogger(__name__)
 
-# keys that change how a run is carried out or reported, but not what comes out of it
-HARMLESS = (
-    "n_gpu",
-    "num_threads",
-    "tune_allocator",
-    "train_loader.args.data_dir",
-    "train_loader.args.num_workers",
-    "train_loader.args.worker_type",
-    "train_loader.args.prefetch_factor",
-    "train_loader.args.cache",
-    "val_loader.args.data_dir",
-    "val_loader.args.num_workers",
-    "val_loader.args.worker_type",
-    "val_loader.args.prefetch_factor",
-    "val_loader.args.cache",
-    "val_loader.args.batch_size",
-    "trainer.save_dir",
-    "trainer.log_dir",
-    "trainer.tensorboard",
-    "trainer.save_period",
-    "trainer.keep_checkpoints",
-    "trainer.save_minutes",
-    "trainer.log_per_iter",
-    "trainer.activation_checkpointing",
-)
 
-
-def find_run(resume: str, config: Mapping[str, Any] | None) -> Path | None:
-    """The run folder that ``--resume`` means.
+def find_run(resume: str, experiment: Experiment | None) -> Path | None:
+    """Find the run folder that ``--resume`` names.
 
     Args:
-        resume: a checkpoint, a run folder, or ``auto``: the newest run of the config's name.
-        config: the config given; needed for ``auto``.
+        resume: a checkpoint, a run folder, or ``auto``: the newest run of the experiment's name.
+        experiment: the config given; needed for ``auto``.
 
     Returns:
         ``None`` where ``auto`` finds no run to continue.
@@ -55,10 +30,11 @@ def find_run(resume: str, config: Mapping[str, Any] | None) -> Path | None:
         CheckpointError: the path does not exist.
     """
     if resume == "auto":
-        config = config or {}
-        trainer = config.get("trainer")
-        save_dir = trainer.get("save_dir", "saved/") if isinstance(trainer, dict) else "saved/"
-        return newest_run(str(save_dir), str(config.get("name", "")))
+        assert experiment is not None
+        folder = newest_run(experiment.trainer.save_dir, experiment.name)
+        if folder is None:
+            logger.info("--resume auto: no run of this name to continue; starting a new one")
+        return folder
     path = Path(resume)
     if not path.exists():
         raise CheckpointError(f"--resume {resume}: there is no such file or folder")
@@ -82,13 +58,17 @@ def load_resumed(resume: str, folder: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def refuse_changes(old: Mapping[str, Any], experiment: Experiment) -> None:
     """Refuse a config that would make the rest of a run another experiment.
+
+    Args:
+        old: the config that the run was started with.
+        experiment: the config to continue with.
 
     Raises:
         ConfigError: naming every path that differs.
     """
-    changed = {k: v for k, v in differences(old, new).items() if not k.startswith(HARMLESS)}
+    changed = refused_changes(old, experiment)
     if changed:
         raise ConfigError(
             [

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError
+from utils.run.checkpoint import load_any
 
 logger = logging.getLogger(__name__)
 
@@ -135,3 +136,13 @@ def _match_rows(name: str, own: Tensor, other: Tensor, old: Sequence[str], new: 
         own[targets[:, None], targets[None, :]] = block
         return Transfer(name, own.numel(), block.numel(), "rows by class")
     return Transfer(name, own.numel(), 0, "another shape")
+
+
+def start_from(path: str | None, model: nn.Module, info: DatasetInfo) -> None:
+    """Load the weights of the config's ``init_from``, if it names a checkpoint.
+
+    Raises:
+        CheckpointError: the file is unusable, or less than half of the model's values are in it.
+    """
+    if path is not None:
+        initialise(model, load_any(path), info)

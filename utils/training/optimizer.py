@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from utils.config.factory import build, find
+from utils.config.factory import Catalogue, build, find
 from utils.config.sections import OptimizerSection
 from utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+OPTIMIZERS = Catalogue(torch.optim, Optimizer, "optimizer", frozenset({"params"}))
 
-def build_optimizer(section: OptimizerSection, model: Any) -> Optimizer:
+
+class ParameterGroups(Protocol):
+    """A model whose backbone and decoder parameters partition the trainable ones."""
+
+    def get_backbone_params(self) -> list[nn.Parameter]: ...
+
+    def get_decoder_params(self) -> list[nn.Parameter]: ...
+
+
+def build_optimizer(section: OptimizerSection, model: ParameterGroups) -> Optimizer:
     """Build any optimizer of ``torch.optim`` over the trainable parameters of a model.
 
     Args:
         section: the config's ``optimizer``.
-        model: a ``BaseModel``: its backbone and decoder parameters partition the trainable ones.
+        model: the model to train.
 
     Raises:
         ConfigError: unknown optimizer or argument, or nothing to train.
@@ -30,12 +41,12 @@ def build_optimizer(section: OptimizerSection, model: Any) -> Optimizer:
     groups = parameter_groups(section, model)
     if not any(group["params"] for group in groups):
         raise ConfigError("arch.args: every parameter is frozen; there is nothing to train")
-    spec = {"type": section.type, "args": {**_fused(section, groups[0]["params"][0]), **section.args}}
-    return build(torch.optim, Optimizer, spec, "optimizer", params=groups)
+    fused = _fused(section, groups[0]["params"][0])
+    return build(OPTIMIZERS, replace(section, args={**fused, **section.args}), "optimizer", params=groups)
 
 
-def parameter_groups(section: OptimizerSection, model: Any) -> list[dict[str, Any]]:
-    """Split the trainable parameters by learning rate and by weight decay; no group is empty."""
+def parameter_groups(section: OptimizerSection, model: ParameterGroups) -> list[dict[str, Any]]:
+    """Split the trainable parameters by learning rate and weight decay; no group is empty."""
     backbone, decoder = model.get_backbone_params(), model.get_decoder_params()
     parts: list[tuple[list[nn.Parameter], dict[str, Any]]]
     if section.differential_lr and backbone:
@@ -54,11 +65,11 @@ def parameter_groups(section: OptimizerSection, model: Any) -> list[dict[str, An
 
 
 def _fused(section: OptimizerSection, parameter: nn.Parameter) -> dict[str, bool]:
-    """On a GPU the one-kernel form, where the optimizer has one and the config does not choose another.
+    """Choose the fused form on a GPU, where the optimizer has one and the config does not choose another.
 
-    Not on a CPU: there that form copies every weight that is channels_last.
+    On a CPU the fused form copies every weight that is channels_last.
     """
-    cls = find(torch.optim, Optimizer, section.type, "optimizer.type")
+    cls = find(OPTIMIZERS, section.type, "optimizer.type")
     has_kernel = "fused" in inspect.signature(cls).parameters
     chosen = section.args.keys() & {"fused", "foreach", "differentiable", "capturable"}
     return {"fused": True} if parameter.is_cuda and has_kernel and not chosen else {}

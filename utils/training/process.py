@@ -1,4 +1,4 @@
-"""Sets up the process of a run: threads, allocator, determinism, seeds. Called by entry scripts only."""
+"""The process of a run: devices, threads, allocator, determinism, seeds. Called by entry scripts only."""
 
 from __future__ import annotations
 
@@ -8,34 +8,54 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
 from utils.config.sections import Experiment
 from utils.system.allocator import keep_freed_memory
-from utils.system.precision import Precision
+from utils.system.device import resolve_devices
+from utils.system.precision import Precision, resolve_precision
 from utils.system.rng import seed_everything
 
 logger = logging.getLogger(__name__)
 
 
-def prepare_machine(experiment: Experiment, devices: list[torch.device], precision: Precision) -> None:
-    """Apply the config's process-wide settings and say in the log what they are.
+@dataclass(frozen=True)
+class Process:
+    """The settings of the process that trains.
+
+    Attributes:
+        devices: the devices to compute on; the first holds the model.
+        precision: arithmetic of forward passes.
+        layout: memory layout of images and weights.
+    """
+
+    devices: list[torch.device]
+    precision: Precision
+    layout: torch.memory_format
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the model."""
+        return self.devices[0]
+
+
+def prepare_process(experiment: Experiment, device: str | None = None) -> Process:
+    """Apply the process-wide settings of a config and log them.
 
     Args:
         experiment: the config.
-        devices: where the model will run.
-        precision: the arithmetic chosen.
+        device: as the command line's ``--device``; ``None`` follows ``n_gpu``.
+
+    Raises:
+        ConfigError: there is no such device, or it has not the precision asked for.
     """
+    devices = resolve_devices(device, experiment.n_gpu)
+    precision = resolve_precision(experiment.precision, devices[0])
     if experiment.num_threads is not None:
         torch.set_num_threads(experiment.num_threads)
-    if experiment.deterministic:
-        # cuBLAS reads this when its first handle is made, which has not happened yet
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.deterministic = True
-    else:
-        torch.backends.cudnn.benchmark = True  # crops have one size; it picks the fastest kernels
+    _set_determinism(experiment.deterministic)
     on_cpu = devices[0].type == "cpu"
     kept = experiment.tune_allocator and on_cpu and keep_freed_memory()
     seed_everything(experiment.seed)
@@ -52,11 +72,13 @@ def prepare_machine(experiment: Experiment, devices: list[torch.device], precisi
         ", deterministic" if experiment.deterministic else "",
         ", freed memory is kept (tune_allocator)" if kept else "",
     )
+    layout = torch.channels_last if experiment.channels_last else torch.contiguous_format
+    return Process(devices, precision, layout)
 
 
 @contextmanager
 def any_image_size() -> Iterator[None]:
-    """Without cuDNN's search for the fastest kernels, which would start anew at every image size."""
+    """Switch off cuDNN's search for the fastest kernels, which would be repeated for every image size."""
     searching = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
@@ -66,8 +88,18 @@ def any_image_size() -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes, for a checkpoint."""
+    """Return the versions of Python and torch, for a checkpoint."""
     return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def _set_determinism(deterministic: bool) -> None:
+    if deterministic:
+        # cuBLAS reads this when its first handle is made, which has not happened yet
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.deterministic = True
+    else:
+        torch.backends.cudnn.benchmark = True  # crops have one size; it picks the fastest kernels
 
 
 def _name(device: torch.device) -> str:

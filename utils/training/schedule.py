@@ -1,10 +1,10 @@
-"""Learning-rate schedules: the two of the template family, warm-up, and all of torch's by name."""
+"""Learning-rate schedules: Poly and OneCycle of the template family, warm-up, and torch's schedulers by name."""
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +12,11 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from utils.config.annotations import Fraction, NonNegativeInt, PositiveFloat
-from utils.config.factory import build, find
+from utils.config.factory import Catalogue, build, find
 from utils.config.sections import SchedulerSection
 
-_PER_STEP = {"iters_per_epoch", "steps_per_epoch", "total_steps"}  # who asks for these counts steps
-CONTEXT_NAMES = frozenset({"optimizer", "num_epochs", "epochs"} | _PER_STEP)
+# a scheduler that takes one of these is stepped after every iteration
+_PER_STEP = {"iters_per_epoch", "steps_per_epoch", "total_steps"}
 
 
 class Poly(LRScheduler):
@@ -96,10 +96,10 @@ class OneCycle(lr_scheduler.OneCycleLR):
 
 
 class Schedule:
-    """Steps a scheduler when it is due: per optimizer step, per epoch, or on a validation's figure.
+    """A scheduler that is stepped when it is due: per optimizer step, per epoch, or on a validation's figure.
 
     Args:
-        optimizer: whose learning rates are set.
+        optimizer: the optimizer whose learning rates are set.
         scheduler: any scheduler; ``None`` keeps the rates (after the warm-up).
         per_step: step it after every optimizer step instead of every epoch.
         warmup_steps: optimizer steps of linear warm-up before the scheduler starts.
@@ -130,7 +130,7 @@ class Schedule:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def step_done(self) -> None:
-        """To be called after every optimizer step that changed the weights."""
+        """Take account of an optimizer step that changed the weights."""
         self._steps += 1
         if self._steps <= self.warmup_steps:
             self._warm()
@@ -138,10 +138,10 @@ class Schedule:
             self._step(self.scheduler)
 
     def epoch_done(self, epoch: int, figure: float | None) -> None:
-        """To be called after every epoch, numbered from 1.
+        """Take account of the end of an epoch.
 
         Args:
-            epoch: the epoch that ended.
+            epoch: the epoch that ended, from 1.
             figure: the monitored figure if the epoch was validated, for ``ReduceLROnPlateau``.
         """
         if self.scheduler is None or self.per_step or epoch <= self.warmup_epochs:
@@ -162,7 +162,7 @@ class Schedule:
             self.scheduler.load_state_dict(state["scheduler"])
 
     def _warm(self) -> None:
-        """Below the start rates while warming up, exactly at them when done."""
+        """Set the rates below the start rates during the warm-up, exactly to them at its end."""
         if self.warmup_steps:
             factor = min(1.0, (self._steps + 1) / (self.warmup_steps + 1))
             for group, lr in zip(self.optimizer.param_groups, self._start_lrs, strict=True):
@@ -171,18 +171,24 @@ class Schedule:
     @staticmethod
     def _step(scheduler: LRScheduler) -> None:
         with warnings.catch_warnings():
-            # A run that was stopped between the last optimizer step of its first epoch and the
-            # scheduler's steps it here before any optimizer step of this process: that is in order.
+            # a run resumed between the last optimizer step of its first epoch and the scheduler's step
+            # calls the scheduler before any optimizer step of this process
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             scheduler.step()
 
 
-def scheduler_namespace() -> SimpleNamespace:
-    """The schedulers that a config may name: ours and all of torch's."""
-    torch_schedulers = {
-        name: member for name, member in vars(lr_scheduler).items() if name in lr_scheduler.__all__
-    }
-    return SimpleNamespace(**torch_schedulers, Poly=Poly, OneCycle=OneCycle)
+_OF_TORCH = {name: member for name, member in vars(lr_scheduler).items() if name in lr_scheduler.__all__}
+SCHEDULERS = Catalogue(
+    SimpleNamespace(**_OF_TORCH, Poly=Poly, OneCycle=OneCycle),
+    LRScheduler,
+    "learning-rate scheduler",
+    frozenset({"optimizer", "num_epochs", "epochs"} | _PER_STEP),
+)
+
+
+def steps_of_epoch(loader: Sized, accumulate_steps: int) -> int:
+    """Return the number of optimizer steps in an epoch; the last may have fewer batches."""
+    return -(-len(loader) // accumulate_steps)
 
 
 def build_schedule(
@@ -201,8 +207,7 @@ def build_schedule(
     """
     if section is None:
         return Schedule(optimizer, None)
-    namespace, path = scheduler_namespace(), "lr_scheduler"
-    cls = find(namespace, LRScheduler, section.type, f"{path}.type")
+    cls = find(SCHEDULERS, section.type, "lr_scheduler.type")
     remaining = max(1, epochs - section.warmup_epochs)
     counts = {
         "num_epochs": remaining,
@@ -211,8 +216,7 @@ def build_schedule(
         "steps_per_epoch": steps_per_epoch,
         "total_steps": remaining * steps_per_epoch,
     }
-    spec = {"type": section.type, "args": section.args}
-    scheduler = build(namespace, LRScheduler, spec, path, optimizer=optimizer, **counts)
+    scheduler = build(SCHEDULERS, section, "lr_scheduler", optimizer=optimizer, **counts)
     counts_steps = bool(_PER_STEP & inspect.signature(cls).parameters.keys())
     made_for_steps = counts_steps or issubclass(cls, lr_scheduler.CyclicLR)
     return Schedule(

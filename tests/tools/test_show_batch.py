@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import show_batch
 from PIL import Image
 
-import show_batch
 from utils.dataset_info import DatasetInfo
 from utils.report.sheets import contact_sheet
 

@@ -1,0 +1,1 @@
+"""Commands for daily work, ``python -m tools.NAME``: arguments in, one call, words out."""

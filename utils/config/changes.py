@@ -1,0 +1,72 @@
+"""Changes of a config between a run and its continuation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from utils.config.annotations import may_change
+from utils.config.factory import find, parameters_of
+from utils.config.parse import section_in
+from utils.config.sections import Experiment
+
+_ABSENT = object()
+
+
+def differences(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return the JSON paths at which two configs differ, with both values (``None`` where one has none).
+
+    An object that one of them lacks counts as empty.
+    """
+    if isinstance(old, dict) and new is _ABSENT:
+        new = {}
+    if isinstance(new, dict) and old is _ABSENT:
+        old = {}
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: dict[str, tuple[Any, Any]] = {}
+        for key in dict.fromkeys([*old, *new]):
+            below = f"{path}.{key}" if path else key
+            found |= differences(old.get(key, _ABSENT), new.get(key, _ABSENT), below)
+        return found
+    if old == new and type(old) is type(new):
+        return {}
+    return {path: tuple(None if value is _ABSENT else value for value in (old, new))}  # type: ignore[dict-item]
+
+
+def refused_changes(old: Mapping[str, Any], experiment: Experiment) -> dict[str, tuple[Any, Any]]:
+    """Return the differences that make the rest of a run another experiment.
+
+    An option may change where its annotation is marked so (:class:`utils.config.annotations.MayChange`).
+
+    Args:
+        old: plain values of the run's config.
+        experiment: the config to continue with.
+    """
+    return {
+        path: values
+        for path, values in differences(old, experiment.plain).items()
+        if not may_change(_annotation(path, experiment), path.partition(".")[0])
+    }
+
+
+def _annotation(path: str, experiment: Experiment) -> Any:
+    """Return the annotation of the option at a JSON path; ``None`` for what is no option of its own."""
+    section: type | None = Experiment
+    keys = path.split(".")
+    for position, key in enumerate(keys):
+        if section is None:
+            return None
+        if key == "args" and position == 1 and len(keys) == 3:
+            return _argument(keys[0], keys[2], experiment)
+        annotation = get_type_hints(section, include_extras=True).get(key)
+        section = section_in(annotation)
+    return annotation
+
+
+def _argument(section: str, name: str, experiment: Experiment) -> Any:
+    """Return the annotation of an argument of the class that a section names."""
+    component = getattr(experiment, section)
+    if section not in experiment.catalogues or component is None:
+        return None
+    parameters = parameters_of(find(experiment.catalogues[section], component.type, section))
+    return parameters[name].annotation if name in parameters else None
