@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models.build import build_model
+from utils.config.factory import Component
 from utils.dataset_info import DatasetInfo, voc_palette
 from utils.run.checkpoint import save_checkpoint
 
@@ -37,7 +38,7 @@ def make_checkpoint(
     info, arch = info or make_info(), arch or ARCH
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_model(arch, info)
+        model = build_model(Component.from_plain(arch, "arch"), info)
     _spread(model, info)
     save_checkpoint(
         path,

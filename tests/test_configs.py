@@ -11,33 +11,18 @@ from typing import Any
 
 import pytest
 
-import dataloaders
-import models
-from base import BaseDataLoader, BaseModel
+from dataloaders.build import DATA_SETS
 from tests.conftest import ROOT
-from utils.config.factory import catalogue
-from utils.config.file import load_config
-from utils.config.sections import parse_experiment
-from utils.config.smp_form import translate
-from utils.training.check_config import check_config
+from tests.experiments import experiment_of, problems_of
+from utils.config.file import load_config, parse_config
 
 SHIPPED = [ROOT / "config.json", *sorted((ROOT / "configs").glob("*.json"))]
 WRONG: list[Any] = [None, True, -1, 0, 1.5, 1e9, "", "x" * 300, [], [1], {}, {"a": 1}]
 
 
-def check(config: dict[str, Any]) -> list[str]:
-    return check_config(
-        config,
-        dataloaders=dataloaders,
-        loader_kind=BaseDataLoader,
-        models=models,
-        model_kind=BaseModel,
-    )
-
-
 def load(file: Path) -> dict[str, Any]:
-    """As train.py reads it: the older smp form in its normal form."""
-    return translate(load_config(file))[0]
+    """Read a config as train.py does: the older smp form in its normal form."""
+    return load_config(file)
 
 
 def paths(node: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -64,8 +49,8 @@ def assert_clear(problems: list[str], path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
 def test_shipped_configs_are_right(file: Path):
     config = load(file)
-    assert check(config) == []
-    parse_experiment(config)
+    assert problems_of(config) == []
+    experiment_of(config)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
@@ -78,7 +63,7 @@ def test_every_misspelt_key_is_named(file: Path):
         parent = parent_of(mutated, path)
         wrong = path[-1][:-1] + "zq" if len(path[-1]) > 1 else path[-1] + "zq"
         parent[wrong] = parent.pop(path[-1])
-        assert_clear(check(mutated), (*path[:-1], wrong))
+        assert_clear(problems_of(mutated), (*path[:-1], wrong))
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
@@ -87,11 +72,11 @@ def test_every_removed_key_is_named_or_has_a_default(file: Path):
     for path in paths(config):
         mutated = copy.deepcopy(config)
         del parent_of(mutated, path)[path[-1]]
-        problems = check(mutated)
+        problems = problems_of(mutated)
         if problems:
             assert_clear(problems, path)
         else:
-            parse_experiment(mutated)
+            experiment_of(mutated)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
@@ -101,22 +86,22 @@ def test_every_wrong_value_is_named_or_valid(file: Path):
         for value in WRONG:
             mutated = copy.deepcopy(config)
             parent_of(mutated, path)[path[-1]] = copy.deepcopy(value)
-            problems = check(mutated)
+            problems = problems_of(mutated)
             if problems:
                 assert_clear(problems, path)
             else:
-                parse_experiment(mutated)
+                experiment_of(mutated)
 
 
 def test_every_data_set_has_a_recipe_that_the_docs_list():
     kinds = {load(file)["train_loader"]["type"] for file in SHIPPED}
-    assert kinds == catalogue(dataloaders, BaseDataLoader).keys() - {"Cityscapes"}  # another name of one
+    assert kinds == DATA_SETS.classes().keys() - {"Cityscapes"}  # another name of one
     listed = re.findall(r"\(\.\./configs/([\w.]+)\)", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"))
     assert sorted(listed) == [file.name for file in SHIPPED[1:]]
 
 
 def test_the_older_smp_form_is_among_the_recipes():
-    raw = load_config(ROOT / "configs" / "tianchi_smp.json")
+    raw = parse_config((ROOT / "configs" / "tianchi_smp.json").read_text(encoding="utf-8"))
     assert raw["smp"] is True and "arch" not in raw
     arch = load(ROOT / "configs" / "tianchi_smp.json")["arch"]
     assert arch["type"] == "SMP" and arch["args"]["architecture"] == raw["smp_args"]["type"]
@@ -137,12 +122,12 @@ def test_a_value_that_passes_the_check_trains_or_is_refused_in_one_line(tmp_path
         for value in WRONG:
             mutated = json.loads(json.dumps(config))
             parent_of(mutated, path)[path[-1]] = value
-            if check(mutated) or value == 1e9:
+            if problems_of(mutated) or value == 1e9:
                 continue
             tried += 1
             mutated["tune_allocator"] = False
             try:
-                train.build_trainer(mutated, "cpu", check_only=True).run.close()
+                train.build_trainer(experiment_of(mutated), "cpu", check_only=True).run.close()
             except SegwrightError as error:
                 assert "\n" not in str(error), error
     assert tried > 20
@@ -181,14 +166,14 @@ def test_a_config_of_the_template_family_is_accepted_as_it_is():
             "tensorboard": True, "log_dir": "saved/runs", "log_per_iter": 20, "val": True, "val_per_epochs": 5,
         },
     }  # fmt: skip
-    assert check(family) == []
-    parse_experiment(family)
+    assert problems_of(family) == []
+    experiment_of(family)
 
 
 def test_activation_checkpointing_with_compile_is_refused():
     config = load(ROOT / "config.json")
     config["trainer"]["activation_checkpointing"] = True
-    assert check(config) == []
+    assert problems_of(config) == []
     config["compile"] = True
-    (problem,) = check(config)
+    (problem,) = problems_of(config)
     assert problem.startswith("trainer.activation_checkpointing: does not go with compile")

@@ -17,6 +17,7 @@ from PIL import Image
 import evaluate
 import inference
 from dataloaders import Shapes
+from models.trained import predictor_of
 from tests.checkpoints import make_checkpoint
 from tests.conftest import ROOT
 from utils.evaluation.metrics import ConfusionMatrix
@@ -52,7 +53,7 @@ def test_the_figures_are_those_of_the_confusion_matrix(model, tmp_path, capsys):
     args = inference.parse_arguments(
         ["-m", str(model), "-i", "x", "--mode", "whole", "-d", "cpu", "--precision", "fp32"]
     )
-    predictor = inference.load_predictor(args)
+    predictor = predictor_of(args)
     counts = ConfusionMatrix(7)
     for batch in Shapes(batch_size=1, val=True, **DATA):
         mask = predictor.predict(batch.images[0].numpy())

@@ -164,10 +164,11 @@ def fickle(folder: Path, monkeypatch, by: str) -> Path:
     (folder / "fickle_models.py").write_text(FICKLE)
     monkeypatch.syspath_prepend(folder)
     from models.build import build_model
+    from utils.config.factory import Component
 
     arch = {"type": "fickle_models.Fickle", "args": {"by": by}}
     draw = torch.Generator().manual_seed(0)
-    weights = build_model(arch, INFO).state_dict()
+    weights = build_model(Component.from_plain(arch, "arch"), INFO).state_dict()
     weights = {
         name: torch.randn(value.shape, generator=draw) * (value.ndim > 1) for name, value in weights.items()
     }

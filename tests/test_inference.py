@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 import inference
+from models.trained import predictor_of
 from tests.checkpoints import make_checkpoint, make_info
 from tests.conftest import ROOT
 from utils.dataset_info import voc_palette
+from utils.run.find import find_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +65,15 @@ def test_a_folder_of_runs_means_the_best_model_of_the_newest(tmp_path):
     from utils.errors import CheckpointError
 
     with pytest.raises(CheckpointError, match="there is no best_model.pth"):
-        inference.find_checkpoint(tmp_path)
+        find_checkpoint(tmp_path)
     older, newer = tmp_path / "b" / "best_model.pth", tmp_path / "a" / "best_model.pth"
     for file in (older, newer):
         file.parent.mkdir()
         file.write_bytes(b"")
         time.sleep(0.01)
-    assert inference.find_checkpoint(tmp_path) == newer
-    assert inference.find_checkpoint(tmp_path / "b") == older
-    assert inference.find_checkpoint(older) == older
+    assert find_checkpoint(tmp_path) == newer
+    assert find_checkpoint(tmp_path / "b") == older
+    assert find_checkpoint(older) == older
 
 
 @pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
@@ -95,7 +97,7 @@ def test_the_masks_are_those_of_the_predictor(model, tmp_path):
     args = inference.parse_arguments(
         ["-m", str(model), "-i", "x", "--mode", "sliding", "-d", "cpu", "--precision", "fp32"]
     )
-    made = inference.load_predictor(args)
+    made = predictor_of(args)
     assert made.options.window == (32, 32)  # the training crop
     expected = made.predict(pixels(path))
     assert np.array_equal(pixels(tmp_path / "out" / "a.png"), expected)
@@ -103,7 +105,7 @@ def test_the_masks_are_those_of_the_predictor(model, tmp_path):
 
 def test_multiscale_with_mirror_images_is_the_default(model):
     args = inference.parse_arguments(["-m", str(model), "-i", "x", "-d", "cpu"])
-    options = inference.load_predictor(args).options
+    options = predictor_of(args).options
     assert options.mode == "multiscale" and options.tta == ("identity", "hflip")
     assert options.scales == (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
@@ -374,11 +376,11 @@ def test_run_lengths_straight_from_inference(model, tmp_path):
 
 @pytest.mark.parametrize("options", [[], ["--no-tune-allocator"]])
 def test_keeping_freed_memory_can_be_turned_off(model, monkeypatch, options):
-    import utils.system.allocator
+    import models.trained
 
     calls = []
-    monkeypatch.setattr(utils.system.allocator, "keep_freed_memory", lambda: calls.append(1))
-    inference.load_predictor(inference.parse_arguments(["-m", str(model), "-i", "x", "-d", "cpu", *options]))
+    monkeypatch.setattr(models.trained, "keep_freed_memory", lambda: calls.append(1))
+    predictor_of(inference.parse_arguments(["-m", str(model), "-i", "x", "-d", "cpu", *options]))
     assert len(calls) == (not options)
 
 

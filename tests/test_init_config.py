@@ -7,11 +7,9 @@ import pytest
 from PIL import Image
 
 import check_data
-import dataloaders
 import init_config
-from base import BaseDataLoader
 from tests.dataloaders.trees import blocks, picture, save
-from utils.config.factory import build
+from tests.experiments import open_data
 
 
 def write(
@@ -105,9 +103,7 @@ def test_views_of_one_object_stay_in_one_split(tmp_path, capsys):
             save(tmp_path / "i" / f"{name}.jpg", picture((64, 64), 3 * car + view))
             save(tmp_path / "m" / f"{name}_mask.png", blocks((64, 64), [0, 1], 3 * car + view))
     config, text = run(tmp_path, capsys)
-    loaders = [
-        build(dataloaders, BaseDataLoader, config[f"{part}_loader"], part) for part in ("train", "val")
-    ]
+    loaders = [open_data(config[f"{part}_loader"], part) for part in ("train", "val")]
     cars = [{sample.image_id[:4] for sample in loader.dataset.files} for loader in loaders]
     assert cars[0] and cars[1] and not cars[0] & cars[1] and "together" in text
 

@@ -13,8 +13,10 @@ from PIL import Image
 import evaluate
 import inference
 import train
-from models.build import build_model, model_from_checkpoint
+from models.build import build_model
+from models.trained import model_from_checkpoint
 from tests.checkpoints import make_info
+from utils.config.factory import Component
 from utils.errors import ConfigError
 from utils.losses import BCELoss, CrossEntropyLoss2d, DiceLoss, LovaszSoftmax
 from utils.run.checkpoint import load_checkpoint
@@ -119,7 +121,7 @@ def test_every_loss_sees_a_sigmoid():
 def test_output_is_two_classes_in_training_and_evaluation(name):
     backbone = {"PSPNet": "resnet18", "FCN8s": "vgg11"}[name]
     arch = {"type": name, "args": {"backbone": backbone, "pretrained": False, "num_classes": 1}}
-    model = build_model(arch, make_info(2))
+    model = build_model(Component.from_plain(arch, "arch"), make_info(2))
     output = model.train()(torch.randn(2, 3, 33, 40))
     for logits in (output.logits, *output.aux, model.eval()(torch.randn(1, 3, 9, 8)).logits):
         assert logits.shape[1] == 2 and not logits[:, 0].any()
@@ -127,7 +129,7 @@ def test_output_is_two_classes_in_training_and_evaluation(name):
 
 def test_one_logit_for_more_classes_is_refused():
     with pytest.raises(ConfigError, match=r"arch\.args\.num_classes: one logit .* the data set has 4"):
-        build_model({"type": "UNet", "args": {"num_classes": 1}}, make_info(4))
+        build_model(Component("UNet", {"num_classes": 1}), make_info(4))
 
 
 def test_a_data_set_of_one_class_names_the_remedy(data):

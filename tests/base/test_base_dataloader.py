@@ -21,7 +21,7 @@ from dataloaders import VOC, CamVid, Shapes
 from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, camvid, save, voc
-from utils.config.factory import build
+from tests.experiments import open_data
 from utils.data.sampler import EpochBatches
 from utils.data.splits import split_groups
 from utils.errors import ConfigError, DataError, LabelError
@@ -172,7 +172,7 @@ def test_repeat_fills_a_batch_and_is_refused_for_validation():
 def test_a_misspelt_argument_gets_a_hint():
     spec = {"type": "VOC", "args": {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}}
     with pytest.raises(ConfigError, match=r"crop_sise: VOC has no such argument; did you mean 'crop_size'"):
-        build(dataloaders, BaseDataLoader, spec, "train_loader")
+        open_data(spec)
 
 
 @pytest.mark.parametrize(("args", "message"), [
@@ -190,7 +190,7 @@ def test_bad_options_are_config_errors(args, message):
     """D32: augment beside val is one of them."""
     spec = {"type": "Shapes", "args": {"batch_size": 2, "split": "train", **args}}
     with pytest.raises(ConfigError, match=message):
-        build(dataloaders, BaseDataLoader, spec, "train_loader")
+        open_data(spec)
 
 
 def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
@@ -208,7 +208,7 @@ def test_a_family_training_config_is_taken_as_it_is(tmp_path):
         "scale": True, "flip": True, "rotate": True, "blur": False, "split": "train_aug", "num_workers": 0,
         "return_id": False, "val": False, "val_split": None,
     }  # fmt: skip
-    loader = build(dataloaders, BaseDataLoader, {"type": "VOC", "args": args}, "train_loader")
+    loader = open_data({"type": "VOC", "args": args})
     assert batches(loader)[0].images.shape == (2, 38, 38, 3)
 
 

@@ -12,11 +12,12 @@ import torch
 
 import dataloaders
 from base import BaseDataLoader
+from dataloaders.build import DATA_SETS
 from tests.dataloaders.trees import BUILDERS
-from utils.config.factory import build, catalogue
+from tests.experiments import open_data
 from utils.errors import DataError
 
-NAMES = sorted(catalogue(dataloaders, BaseDataLoader))
+NAMES = sorted(DATA_SETS.classes())
 ON_DISK = [name for name in NAMES if "data_dir" in inspect.signature(getattr(dataloaders, name)).parameters]
 
 
@@ -31,12 +32,7 @@ every = pytest.mark.parametrize("tree", NAMES, indirect=True)
 def make(tree: tuple[str, dict[str, Any]], split: str | None = None, **args: Any) -> BaseDataLoader:
     name, given = tree
     split = split or "train"
-    return build(
-        dataloaders,
-        BaseDataLoader,
-        {"type": name, "args": {"split": split, "batch_size": 2, **given, **args}},
-        "train_loader",
-    )
+    return open_data({"type": name, "args": {"split": split, "batch_size": 2, **given, **args}})
 
 
 def batches(loader: BaseDataLoader, epoch: int = 1, start: int = 0) -> list[Any]:

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dataloaders
-from base import BaseDataLoader
 from base.base_dataset import SampleKey
 from dataloaders.folder import FolderDataSet
 from tests.dataloaders.trees import blocks, folder, picture, save
-from utils.config.factory import build
+from tests.experiments import open_data
 from utils.errors import ConfigError, DataError, LabelError
 
 BINARY = {"classes": ["background", "cell"], "values": [0, 255]}
@@ -190,4 +188,4 @@ def test_images_without_masks(tmp_path):
 def test_mistakes_are_config_errors(tmp_path, args, message):
     spec = {"type": "Folder", "args": {"data_dir": tree(tmp_path), "batch_size": 2, **BINARY, **args}}
     with pytest.raises(ConfigError, match=message):
-        build(dataloaders, BaseDataLoader, spec, "train_loader")
+        open_data(spec)

@@ -6,7 +6,7 @@ from typing import Any
 
 import models
 from base import BaseModel
-from utils.config.factory import catalogue
+from models.build import MODELS
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "DeepLab": {"backbone": "resnet18", "pretrained": False},
@@ -29,7 +29,7 @@ OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own file
 
 def registered() -> list[str]:
     """One name per class: an alias would only repeat it."""
-    return sorted({cls.__name__ for cls in catalogue(models, BaseModel).values()} - OPTIONAL)
+    return sorted({cls.__name__ for cls in MODELS.classes().values()} - OPTIONAL)
 
 
 def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments: Any) -> BaseModel:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-import show_batch
 from PIL import Image
 
+from tests.conftest import ROOT
+from tools import show_batch
 from utils.dataset_info import DatasetInfo
 from utils.report.sheets import contact_sheet
 
@@ -48,3 +51,12 @@ def test_labels_lie_over_their_image_and_void_stays_clear():
     assert sheet[10, 10].tolist() == [100, 100, 100]
     assert sheet[10, 64 + 10].tolist() == [193, 40, 40]
     assert sheet[60, 64 + 10].tolist() == [100, 100, 100]
+
+
+@pytest.mark.parametrize("command", [["-m", "tools.show_batch"], [str(ROOT / "tools" / "show_batch.py")]])
+def test_it_runs_as_a_module_and_as_a_file_from_any_folder(config, tmp_path, command):
+    folder = ROOT if command[0] == "-m" else tmp_path
+    full = [sys.executable, *command, "-c", str(config), "-o", str(tmp_path / "drawn.png")]
+    done = subprocess.run(full, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "drawn.png").exists()

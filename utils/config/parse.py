@@ -68,7 +68,9 @@ def parse_experiment(
     experiment = read_section(Experiment, source.plain, "", found)
     for key, catalogue in catalogues.items():
         component = getattr(experiment, key)
-        if isinstance(component, Component) and not found.spoil(f"{key}.type"):
+        if isinstance(component, Component) and not (
+            found.spoil(f"{key}.type") or found.spoil(f"{key}.args")
+        ):
             found.add(check_component(catalogue, component, key))
     own = [check for check in vars(Experiment).values() if hasattr(check, "reads")]
     for check in (*own, *checks):

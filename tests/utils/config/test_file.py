@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from utils.config.file import apply_overrides, differences, load_config, parse_config, save_config
+from utils.config.file import apply_overrides, load_config, merge, parse_config, read_config, save_config
 from utils.errors import ConfigError
 
 
@@ -76,7 +76,54 @@ def test_saved_copy_is_strict_json(tmp_path):
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == config
 
 
-def test_differences_names_paths():
-    old, new = {"a": {"b": 1, "c": 2}, "d": 1}, {"a": {"b": 1, "c": 3}, "e": True}
-    assert differences(old, new) == {"a.c": (2, 3), "d": (1, None), "e": (None, True)}
-    assert differences({"a": 1}, {"a": True}) == {"a": (1, True)}
+def write(path, **values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_extended_files_are_merged_key_by_key(tmp_path):
+    write(tmp_path / "base.json", name="base", trainer={"epochs": 5, "val": True}, tags=[1, 2])
+    child = write(tmp_path / "runs/own.json", extends="../base.json", trainer={"epochs": 9}, tags=[3])
+    source = read_config(child, ["trainer.val=false"])
+    assert source.plain == {"name": "base", "trainer": {"epochs": 9, "val": False}, "tags": [3]}
+    base = str(tmp_path / "runs/../base.json")
+    assert source.origins == {
+        "name": base, "trainer.epochs": str(child), "trainer.val": "--set", "tags": str(child)
+    }  # fmt: skip
+
+
+def test_another_type_drops_the_arguments_of_the_extended_one():
+    base = {"arch": {"type": "UNet", "args": {"base_channels": 8}}}
+    assert merge(base, {"arch": {"type": "ENet"}}) == {"arch": {"type": "ENet"}}
+    assert merge(base, {"arch": {"type": "UNet", "args": {"bilinear": True}}}) == {
+        "arch": {"type": "UNet", "args": {"base_channels": 8, "bilinear": True}}
+    }
+    assert base == {"arch": {"type": "UNet", "args": {"base_channels": 8}}}
+
+
+def test_files_that_extend_each_other_in_a_circle_are_refused(tmp_path):
+    write(tmp_path / "a.json", extends="b.json")
+    write(tmp_path / "b.json", extends="c.json")
+    write(tmp_path / "c.json", extends="b.json")
+    with pytest.raises(ConfigError, match=r"in a circle: b\.json -> c\.json -> b\.json"):
+        read_config(tmp_path / "a.json")
+
+
+def test_a_missing_or_odd_extended_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.json: no such config file"):
+        read_config(write(tmp_path / "a.json", extends="nowhere.json"))
+    with pytest.raises(ConfigError, match="extends: expected the path of a config file, got 3"):
+        read_config(write(tmp_path / "a.json", extends=3))
+
+
+def test_duplicate_keys_are_collected_with_their_paths(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"a": {"b": 1, "b": 2}, "c": [{"d": 1, "d": 2}], "a2": 1, "a2": 3}')
+    assert [problem.removeprefix(f"{path}: ") for problem in read_config(path).problems] == [
+        "a2: the key 'a2' stands twice in one object",
+        "a.b: the key 'b' stands twice in one object",
+        "c[0].d: the key 'd' stands twice in one object",
+    ]
+    with pytest.raises(ConfigError, match="'b' stands twice"):
+        load_config(path)

@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from utils import losses
-from utils.config.factory import catalogue
 from utils.errors import ConfigError
 from utils.losses import (
-    BaseLoss,
     BCELoss,
     BoundaryCrossEntropy,
     CE_DiceLoss,
@@ -25,6 +23,7 @@ from utils.losses import (
     Sum,
     TverskyLoss,
 )
+from utils.losses.build import LOSSES
 
 MADE = {
     "BCELoss": BCELoss(),
@@ -92,7 +91,7 @@ def test_known_values(loss, full, void):
 
 
 def test_every_loss_is_tested():
-    assert set(catalogue(losses, BaseLoss)) <= set(MADE)
+    assert set(LOSSES.classes()) <= set(MADE)
 
 
 @pytest.mark.parametrize("loss", SMOOTH.values(), ids=SMOOTH)
@@ -368,6 +367,6 @@ def test_bad_class_weights_are_refused(weight):
 
 
 def test_signatures_are_plain():
-    for cls in catalogue(losses, BaseLoss).values():
+    for cls in LOSSES.classes().values():
         kinds = {p.kind for p in inspect.signature(cls).parameters.values()}
         assert kinds == {inspect.Parameter.POSITIONAL_OR_KEYWORD}

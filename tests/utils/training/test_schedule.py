@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR, PolynomialLR
 
+from utils.config.factory import require
 from utils.config.sections import SchedulerSection
 from utils.errors import ConfigError
-from utils.training.schedule import build_schedule
+from utils.training.schedule import SCHEDULERS, build_schedule
 
 
 def optimizer(lr: float = 0.01, **extra) -> torch.optim.SGD:
@@ -161,4 +162,5 @@ def test_state_continues_exactly(section):
 )
 def test_mistakes(section, words):
     with pytest.raises(ConfigError, match=words):
+        require(SCHEDULERS, section, "lr_scheduler")
         build_schedule(section, optimizer(), 2, 2)
