@@ -31,8 +31,8 @@ def boundary(region: np.ndarray, width: int) -> np.ndarray:
     """
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     inner = cv2.erode(region.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    rim: np.ndarray = region & (inner == 0)
-    return rim
+    found: np.ndarray = region & (inner == 0)
+    return found
 
 
 def count_boundary(

@@ -53,7 +53,7 @@ class PredictOptions:
 
     Attributes:
         mode: ``whole`` (one pass over the image), ``sliding`` (overlapping windows) or ``multiscale``
-            (passes at several scales, each whole or, where large, in windows).
+            (passes at several scales, large scaled images in windows).
         scales: of ``multiscale``, above 0.
         tta: keys of :data:`SYMMETRIES` to average over; ``identity`` is not implied.
         window: (height, width) of a window in pixels of the scaled image, at least 8; ``None`` is the crop

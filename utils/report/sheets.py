@@ -140,11 +140,6 @@ class ExtremeImages:
         entry = _Extreme(rank, -self._number, f"{image_id}    mean IoU {score:.4f}", row)
         (heapq.heappush if len(self._kept) < self.limit else heapq.heapreplace)(self._kept, entry)
 
-    @property
-    def headings(self) -> list[str]:
-        """Name and score of the images kept, the most extreme first."""
-        return [entry.heading for entry in self._ordered()]
-
     def draw(self) -> np.ndarray | None:
         """Draw image, target and prediction of every image kept, the most extreme first.
 
@@ -156,13 +151,10 @@ class ExtremeImages:
         width = max(_LEAST_WIDTH, *(entry.row.shape[1] for entry in self._kept))
         order = "lowest" if self._sign < 0 else "highest"
         parts = [_text_strip(f"image, labels and prediction; the {order} mean IoU first", width, 28)]
-        for entry in self._ordered():
+        for entry in sorted(self._kept, key=lambda entry: entry[:2], reverse=True):
             parts += [_text_strip(entry.heading, width, 24), entry.row]
         legend = _legend(self.info, range(self.info.num_classes), width)
         return _stack([*parts, legend[:, :width]])
-
-    def _ordered(self) -> list[_Extreme]:
-        return sorted(self._kept, key=lambda entry: entry[:2], reverse=True)
 
 
 def denormalise(image: Tensor, info: DatasetInfo) -> np.ndarray:

@@ -55,7 +55,7 @@ def test_every_kind_is_written_and_read_back(tmp_path):
             with Image.open(path) as opened:
                 found[kind] = np.array(opened)
     assert np.array_equal(found["mask"], MASK) and np.array_equal(found["disagreement"], disagreement)
-    assert np.array_equal(found["ids"], [[7, 11, 0], [11, 11, 0 + 7]])
+    assert np.array_equal(found["ids"], [[7, 11, 0], [11, 11, 7]])
     assert np.array_equal(found["probabilities"], probabilities)
     assert found["colour"][0].tolist() == [[10, 20, 30], [0, 200, 0], [224, 224, 192]]
     assert found["overlay"].shape[0] > 2
