@@ -83,19 +83,19 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         Raises:
             ConfigError: in training, batch norm meets one value per channel (a batch of one image).
         """
-        output = self.unfitted(images)
+        output = self.forward_coarse(images)
         heads = output.aux if self.training else ()
         return SegmentationOutput(
-            self.fitted(output.logits, images), tuple(self.fitted(aux, images) for aux in heads)
+            self.fit_to(output.logits, images), tuple(self.fit_to(aux, images) for aux in heads)
         )
 
-    def fitted(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Logits of :meth:`unfitted` at exactly the size of ``images``."""
+    def fit_to(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Logits of :meth:`forward_coarse` at exactly the size of ``images``."""
         height, width = images.shape[-2:]
         size = tuple(side + -side % self.stride for side in (height, width))
         return _fit(logits, size)[..., :height, :width]
 
-    def unfitted(self, images: Tensor) -> SegmentationOutput:
+    def forward_coarse(self, images: Tensor) -> SegmentationOutput:
         """Logits at the network's own resolution, for whoever does the resizing.
 
         They cover the images padded on the right and at the bottom to multiples of :attr:`stride`;

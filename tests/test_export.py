@@ -322,11 +322,11 @@ def test_a_network_with_a_grid_of_its_own_offers_it(photos, tmp_path, monkeypatc
     model = load_exported(path.with_suffix(SUFFIXES[format_name]), trust=True)[0]
     images = torch.randn(1, 3, 30, 41)
     if format_name == "torch-export":  # one function only
-        assert not hasattr(model, "unfitted")
+        assert not hasattr(model, "forward_coarse")
     else:
         native = export.load(path)[0]
-        assert model.stride == 4 and model.unfitted(images).logits.shape == (1, 4, 8, 11)
-        torch.testing.assert_close(model.unfitted(images).logits, native.unfitted(images).logits)
+        assert model.stride == 4 and model.forward_coarse(images).logits.shape == (1, 4, 8, 11)
+        torch.testing.assert_close(model.forward_coarse(images).logits, native.forward_coarse(images).logits)
     for mode in ("whole", "multiscale"):
         expected = infer([path], photos, tmp_path / f"a{mode}", "--mode", mode)
         found = infer(

@@ -33,7 +33,7 @@ class ExportedModel(nn.Module):
     """What all have in common.
 
     Attributes:
-        stride: images are padded to multiples of this before :meth:`unfitted` decides on its own grid; only
+        stride: images are padded to multiples of this before :meth:`forward_coarse` decides on its own grid; only
             models that offer one have that method.
     """
 
@@ -77,7 +77,7 @@ class OnnxModel(ExportedModel):
             )
         self.metadata = self.session.get_modelmeta().custom_metadata_map
         if COARSE in wanted:
-            self.unfitted = self._coarse
+            self.forward_coarse = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
         """Logits of (N, in_channels, H, W) images.
@@ -113,8 +113,8 @@ class ProgramModel(ExportedModel):
         super().__init__()
         self.metadata = metadata
         self._program = [program]  # in a list: a program in eval mode refuses to be set to eval mode
-        if hasattr(program, "unfitted"):
-            self.unfitted = self._coarse
+        if hasattr(program, "unfitted"):  # the method's name in TorchScript files
+            self.forward_coarse = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
         """Logits of (N, in_channels, H, W) images."""

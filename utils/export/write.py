@@ -35,7 +35,7 @@ class PlainOutputs(nn.Module):
     """A network that returns tensors instead of a named tuple.
 
     Args:
-        model: its output has ``logits``; it has ``unfitted`` and ``fitted``.
+        model: its output has ``logits``; it has ``forward_coarse`` and ``fit_to``.
         both: return the logits on the network's own grid too.
     """
 
@@ -46,11 +46,11 @@ class PlainOutputs(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         coarse = self.unfitted(images)
-        logits = self.model.fitted(coarse, images)
+        logits = self.model.fit_to(coarse, images)
         return (logits, coarse) if self.both else logits
 
-    def unfitted(self, images: Tensor) -> Tensor:
-        return self.model.unfitted(images).logits
+    def unfitted(self, images: Tensor) -> Tensor:  # TorchScript files store the method under this name
+        return self.model.forward_coarse(images).logits
 
 
 def check_packages(format_name: str) -> None:

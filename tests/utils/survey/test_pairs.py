@@ -62,8 +62,10 @@ def test_a_mask_of_another_size_does_not_belong_to_the_image(tmp_path):
 
 def test_a_folder_without_images_or_without_masks_is_an_error_with_its_kind(tmp_path):
     for folder, kind, words in (
-        ("none", "missing", "no such folder"), ("empty", "missing", "no image files"), ("p", "unpaired", "7_mask.png"),
-    ):  # fmt: skip
+        ("none", "missing", "no such folder"),
+        ("empty", "missing", "no image files"),
+        ("p", "unpaired", "7_mask.png"),
+    ):
         if folder == "empty":
             (tmp_path / folder).mkdir()
         if folder == "p":
