@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, normalise
 from utils.errors import DataError
 from utils.predict.layer import ScoreLayer
 from utils.predict.options import TRANSFORMS, PredictOptions
@@ -81,8 +81,6 @@ class Predictor:
         self._network = getattr(self.model, "unfitted", self.model)
         self._stride = getattr(self.model, "stride", 1) if self._network is not self.model else 1
         self._transforms = [TRANSFORMS[name] for name in self.options.tta]
-        self._mean = torch.tensor(info.mean, device=self.device).mul(255)
-        self._std = torch.tensor(info.std, device=self.device).mul(255)
         self._windowed_said = False
 
     def predict(self, image: np.ndarray) -> np.ndarray:
@@ -225,19 +223,11 @@ class Predictor:
         height, width = source.shape[:2]
         rows = slice(row.start, row.start + row.size)
         if (plan.height, plan.width) == (height, width):
-            pixels = self._normalised(source[rows])
+            pixels = normalise(source[rows], self.info)
         else:
-            pixels = self._normalised(source[source_rows(rows, plan.height, height)])
+            pixels = normalise(source[source_rows(rows, plan.height, height)], self.info)
             pixels = scaled_rows(pixels, rows, plan.height, height, plan.width)
         return pixels.permute(2, 0, 1)[None]
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """(h, w, C) float32 of zero mean and unit variance, of (h, w, C) uint8."""
-        height, width, channels = pixels.shape
-        # whole rows at a time: broadcasting over three values is several times slower
-        rows = pixels.reshape(height, -1).to(torch.float32)
-        rows.sub_(self._mean.repeat(width)).div_(self._std.repeat(width))
-        return rows.view(height, width, channels)
 
 
 def _channels_last(images: Tensor) -> Tensor:

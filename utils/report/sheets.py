@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from utils.data.batch import DeviceBatch
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, denormalise
 from utils.images.draw import blend, colour_table, draw_legend, prediction_grid, to_rgb
 
 _PAPER, _INK, _GAP = 255, 0, 6
@@ -90,18 +89,13 @@ class PredictionPanel:
             prediction: (N, H, W) class indices.
         """
         for index in range(min(len(batch.images), self.limit - len(self._rows))):
-            picture = denormalise(batch.images[index], self.info)
+            pixels = denormalise(batch.images[index].permute(1, 2, 0), self.info)
             target = batch.target[index].byte().cpu().numpy()
-            self._rows.append((picture, target, prediction[index].byte().cpu().numpy()))
+            self._rows.append(
+                (pixels.contiguous().cpu().numpy(), target, prediction[index].byte().cpu().numpy())
+            )
 
     def draw(self) -> np.ndarray:
         """An (H, W, 3) uint8 picture: a row per image."""
         images, targets, predictions = zip(*self._rows, strict=True)
         return prediction_grid(list(images), list(targets), list(predictions), self.info)
-
-
-def denormalise(image: Tensor, info: DatasetInfo) -> np.ndarray:
-    """Turn a normalised (C, H, W) image back into (H, W, C) uint8."""
-    mean, std = (torch.tensor(v, device=image.device).view(-1, 1, 1) for v in (info.mean, info.std))
-    pixels = image.float().mul(std).add(mean).mul(255).round().clamp(0, 255)
-    return pixels.byte().permute(1, 2, 0).contiguous().cpu().numpy()
