@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
     if args.check:
-        from utils.training.dry_run import rehearse
+        from utils.training.dry_run import dry_run
 
-        rehearse(trainer)
+        dry_run(trainer)
     else:
         trainer.train()
     return 0
@@ -289,9 +289,9 @@ def start_from(experiment: Experiment, model: BaseModel, info: DatasetInfo) -> N
     """Load the weights of ``init_from``, if the config names a checkpoint."""
     if experiment.init_from is not None:
         from utils.run.checkpoint import load_any
-        from utils.training.finetune import initialise
+        from utils.training.finetune import load_matching
 
-        initialise(model, load_any(experiment.init_from), info)
+        load_matching(model, load_any(experiment.init_from), info)
 
 
 if __name__ == "__main__":

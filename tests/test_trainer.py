@@ -205,7 +205,7 @@ def test_accumulation_equals_the_big_batch(tmp_path):
         trainer._train_epoch(1)
     for one, two in zip(big_net.parameters(), small_net.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
-    assert big.losses.compute()["loss"] == pytest.approx(small.losses.compute()["loss"], rel=1e-6)
+    assert big.figures.losses()["loss"] == pytest.approx(small.figures.losses()["loss"], rel=1e-6)
 
 
 class _InDouble(torch.nn.Module):

@@ -78,7 +78,7 @@ def _checkpointed(cls: type[nn.Module]) -> type[nn.Module]:
         if not torch.is_grad_enabled():
             return compute(*args, **kwargs)
 
-        def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), _buffers_kept(self)
 
         # a caller may go on filling the list that it passed (DenseNet does)
