@@ -87,11 +87,7 @@ def dry_run(trainer: StepwiseTrainer) -> None:
         logger.info("Nothing to check: all %d epochs of the run are done", trainer.options.epochs)
         return
     with _undone(trainer):
-        trainer.step = 0
-        groups = trainer.train_groups(trainer.epoch)  # in a run, too, batches wait ahead of the step
-        group = _timed("the batches of one step", lambda: next(groups))
-        _timed("training steps on them", lambda: _train(trainer, group, steps))
-        del group, groups
+        _train(trainer, steps)
         if trainer.val_loader is not None:
             largest = trainer.val_loader.largest_batch
             _timed("the largest validation images", lambda: _validate(trainer, largest()))
@@ -141,11 +137,18 @@ def _steps_left(trainer: StepwiseTrainer) -> int:
     return epochs * -(-len(trainer.train_loader) // size) - -(-trainer.step // size)
 
 
-def _train(trainer: StepwiseTrainer, group: list[DeviceBatch], steps: int) -> None:
-    trainer.model.train()
-    for _ in range(steps):
-        trainer.train_step(group)
-    trainer.stepper.schedule.epoch_done(trainer.options.epochs, 0.0)
+def _train(trainer: StepwiseTrainer, steps: int) -> None:
+    trainer.step = 0
+    groups = trainer.train_groups(trainer.epoch)  # kept, because a run too prepares batches ahead
+    group = _timed("the batches of one step", lambda: next(groups))
+
+    def take_steps() -> None:
+        trainer.model.train()
+        for _ in range(steps):
+            trainer.train_step(group)
+        trainer.stepper.schedule.epoch_done(trainer.options.epochs, 0.0)
+
+    _timed("training steps on them", take_steps)
 
 
 def _validate(trainer: StepwiseTrainer, batch: Batch) -> None:
