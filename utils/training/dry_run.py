@@ -83,8 +83,8 @@ def dry_run(trainer: StepwiseTrainer) -> None:
         SegwrightError: any error that the run itself would meet.
     """
     steps = min(_STEPS, _steps_left(trainer))
-    if not steps:
-        logger.info("Nothing to check: all %d epochs of the run are done", trainer.options.epochs)
+    if steps < 1:
+        logger.info("Nothing to check: no training step is left of %d epochs", trainer.options.epochs)
         return
     with _undone(trainer):
         _train(trainer, steps)
