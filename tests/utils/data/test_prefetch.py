@@ -36,7 +36,9 @@ def test_other_layout():
 def test_a_data_set_item_equals_the_prefetched_batch_to_the_bit():
     loader = dataloaders.Shapes(split="train", batch_size=3, num_images=3, image_size=33, val=True)
     (batch,) = Prefetcher(loader, CPU, loader.info)
-    for image, target, (item_image, item_target) in zip(batch.images, batch.target, loader.dataset, strict=True):
+    for image, target, (item_image, item_target) in zip(
+        batch.images, batch.target, loader.dataset, strict=True
+    ):
         assert torch.equal(image, item_image) and torch.equal(target, item_target)
         assert item_image.is_contiguous()
 
