@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from utils.training.stepper import Stepper
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_STATUS = Path("/proc/self/status")  # Linux; getrusage would count the process that started this one
 _STEPS = 2  # the first step makes the optimizer's state, so the second one needs the most memory
 
 
@@ -168,12 +170,12 @@ def _peak_memory(device: torch.device) -> str:
     """Return the most memory taken so far: by torch on a GPU, else by the process."""
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_reserved(device) / 2**30:.2f} GiB on {device}"
-    status = Path("/proc/self/status")  # Linux; getrusage would count the process that started this one
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    if _STATUS.exists():
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
         return f"{int(lines['VmHWM'].split()[0]) / 2**20:.2f} GiB in the process"
     try:
         import resource
     except ImportError:  # Windows
         return "not measured on this system"
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30:.2f} GiB in the process"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return f"{peak / (2**30 if sys.platform == 'darwin' else 2**20):.2f} GiB in the process"

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,18 @@ def test_the_memory_is_the_peak_of_this_process(tmp_path, caplog):
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert 0.8 * pages * resource.getpagesize() / 2**30 <= gib <= peak + 0.01
+
+
+def test_without_proc_the_system_is_asked_for_the_peak(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("utils.training.dry_run._STATUS", tmp_path / "missing")
+    with caplog.at_level(logging.INFO):
+        dry_run(make(tmp_path / "run"))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+        dry_run(make(tmp_path / "second"))
+    lines = [message for message in caplog.messages if message.startswith("Peak memory")]
+    assert float(lines[0].split()[2]) == pytest.approx(peak, abs=0.02)
+    assert lines[1] == "Peak memory: not measured on this system"
 
 
 def test_a_run_of_one_step_is_given_one(tmp_path):
