@@ -34,7 +34,7 @@ class StopsAt(Trainer):
         for batch in super().val_batches():
             if self.epoch == self.stop_validation:
                 signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)  # an impatient user loses nothing
+                signal.raise_signal(signal.SIGINT)  # a second signal changes nothing
             yield batch
 
 
@@ -65,8 +65,8 @@ VARIANTS = {
 @pytest.mark.parametrize("stop", [1, 3, 7, 9, "validation 1", "validation 3"])
 def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
     options = VARIANTS[variant]
-    whole = make_trainer(tmp_path / "whole", **options)
-    whole.train()
+    unbroken = make_trainer(tmp_path / "unbroken", **options)
+    unbroken.train()
     torch.rand(3)  # another process has another random state
     stopped = make_trainer(tmp_path / "stopped", cls=StopsAt, **options)
     if isinstance(stop, int):
@@ -81,9 +81,9 @@ def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
     resumed = make_trainer(folder, seed=99, **options)
     resumed.load_state_dict(load_checkpoint(resumed.run.last))
     resumed.train()
-    assert same(weights(resumed), weights(whole))
-    assert lines(resumed) == lines(whole)
-    final, expected = load_checkpoint(resumed.run.last), load_checkpoint(whole.run.last)
+    assert same(weights(resumed), weights(unbroken))
+    assert lines(resumed) == lines(unbroken)
+    final, expected = load_checkpoint(resumed.run.last), load_checkpoint(unbroken.run.last)
     assert final["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
     assert final["monitor"] == expected["monitor"]
     assert torch.equal(final["rng"]["torch"], expected["rng"]["torch"])
@@ -102,8 +102,8 @@ def test_resuming_opens_no_batch_that_was_done(tmp_path):
 
 
 def test_a_crash_without_any_signal_resumes_from_the_last_epoch(tmp_path):
-    whole = make_trainer(tmp_path / "whole")
-    whole.train()
+    unbroken = make_trainer(tmp_path / "unbroken")
+    unbroken.train()
     crashed = make_trainer(tmp_path / "crashed")
     original = crashed.step_done
 
@@ -118,8 +118,8 @@ def test_a_crash_without_any_signal_resumes_from_the_last_epoch(tmp_path):
     resumed = make_trainer(crashed.run.path)
     resumed.load_state_dict(load_checkpoint(resumed.run.last))
     resumed.train()
-    assert same(weights(resumed), weights(whole))
-    assert lines(resumed) == lines(whole)
+    assert same(weights(resumed), weights(unbroken))
+    assert lines(resumed) == lines(unbroken)
 
 
 def test_accumulation_equals_the_big_batch(tmp_path):

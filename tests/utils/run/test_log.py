@@ -26,7 +26,7 @@ def report(log: RunLog, epoch: int = 1, val=VAL, improved: bool = True) -> None:
 
 
 def scalars(folder) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard itself reads from a folder."""
+    """Read the curves of a folder as TensorBoard does."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))

@@ -104,7 +104,7 @@ def test_evaluation_is_untouched():
     assert isinstance(model.inc, nn.Sequential) and type(model.inc).__name__ == "Sequential"
 
 
-def test_a_whole_run_is_the_same_run(tmp_path):
+def test_a_complete_run_is_the_same_run(tmp_path):
     states = []
     for wanted in (False, True):
         torch.manual_seed(0)

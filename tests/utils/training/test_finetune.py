@@ -27,7 +27,7 @@ def checkpoint(model, *classes, **more):
     return {"model": model.state_dict(), "dataset": info(*classes).to_plain(), **more}
 
 
-def test_the_same_classes_are_loaded_whole():
+def test_the_same_classes_are_loaded_completely():
     old, new = network(3, 0), network(3, 1)
     table = load_matching(new, checkpoint(old, "a", "b", "c"), info("a", "b", "c"))
     assert {entry.outcome for entry in table} == {"loaded"}
