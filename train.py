@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
     if args.check:
-        from utils.training.dry_run import rehearse
+        from utils.training.dry_run import dry_run
 
-        rehearse(trainer)
+        dry_run(trainer)
     else:
         trainer.train()
     return 0
