@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# torch and what stands on it are imported in the functions below: --help must answer at once
+# torch and the packages that import it are imported in functions: --help answers at once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and evaluate; returns the exit code of the process."""
+    """Parse the command line and evaluate; return the exit code of the process."""
     args = parse_arguments(argv)
     return cli.run(lambda: run(args), debug=args.debug)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Evaluate trained models at the images' own resolution.")
     add_model_arguments(parser)
     parser.set_defaults(mode="whole")
@@ -53,7 +54,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--save-results", action="store_true",
-        help="also write the masks, in the data set's original ids where it has them, as its own tools read them",
+        help="also write the predictions, in the data set's original ids where it has them",
     )  # fmt: skip
     return parser.parse_args(argv)
 
@@ -75,9 +76,8 @@ def run(args: argparse.Namespace) -> int:
     evaluation, sheets = evaluate(
         predictor,
         dataset,
-        folder,
+        folder / "masks" if args.save_results else None,
         boundaries=not args.no_boundary,
-        save=args.save_results,
         readers=max(1, args.num_workers),
     )
     if not evaluation.matrix.any():
@@ -112,55 +112,46 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
 def evaluate(
     predictor: Predictor | Ensemble,
     dataset: BaseDataSet,
-    folder: Path,
+    folder: Path | None = None,
     *,
     boundaries: bool = True,
-    save: bool = False,
     readers: int = 1,
 ) -> tuple[Evaluation, dict[str, ExtremeImages]]:
-    """Predict and compare every image.
+    """Predict and compare every image of a data set.
 
     Reading, the network and comparing overlap. All counts are integers and every image is predicted by
     itself, so no batch and no number of readers changes a figure.
 
     Args:
         predictor: a model or an ensemble.
-        dataset: the images and their labels.
-        folder: masks go to its subfolder ``masks`` with ``save``.
+        dataset: the images and their masks.
+        folder: folder for the predictions, in original ids where the data set has them; ``None`` writes none.
         boundaries: compute boundary IoU.
-        save: write every mask, in original ids where the data set has them.
         readers: threads that read images.
 
     Returns:
-        The figures, and the contact sheets ``worst`` and ``best``.
+        The counts, and drawings of the ``worst`` and the ``best`` images.
+
+    Raises:
+        DataError: an image or its mask cannot be read.
+        StorageError: a prediction cannot be written.
     """
     from tqdm import tqdm
 
     from base.base_dataset import SampleKey
-    from utils.evaluation.images import Evaluation, count_image
-    from utils.inference.outputs import ImagePrediction, ResultWriter
-    from utils.report.sheets import ExtremeImages
     from utils.system.threads import run_overlapped
 
-    info = dataset.info
-    evaluation = Evaluation(info)
-    sheets = {name: ExtremeImages(info, worst=name == "worst") for name in ("worst", "best")}
-    writer = ResultWriter(folder / "masks", info, ["ids" if info.label_ids else "mask"]) if save else None
-
-    def compare(number: int, result: tuple[LabelledImage, np.ndarray]) -> None:
-        (image, target, image_id), mask = result
-        counts = count_image(image_id, mask, target, info.num_classes, boundaries=boundaries)
-        evaluation.add(counts)
-        for sheet in sheets.values():
-            sheet.add(counts.mean_iou, image_id, image, target, mask)
-        if writer is not None:
-            writer.write(PurePath(image_id), image, ImagePrediction(mask))
-        bar.update()
+    comparison = _Comparison(dataset.info, folder, boundaries)
 
     def fail(number: int, error: SegwrightError) -> None:
         raise error  # a figure over some of the images would be a wrong figure
 
-    with tqdm(total=len(dataset), unit="image", disable=None) as bar:
+    with tqdm(total=len(dataset), unit="image", disable=None) as progress:
+
+        def compare(number: int, result: tuple[LabelledImage, np.ndarray]) -> None:
+            comparison.add(*result)
+            progress.update()
+
         run_overlapped(
             range(len(dataset)),
             read=lambda number: dataset.load(SampleKey(0, number)),
@@ -169,7 +160,35 @@ def evaluate(
             fail=fail,
             readers=readers,
         )
-    return evaluation, sheets
+    return comparison.evaluation, comparison.sheets
+
+
+class _Comparison:
+    """Counts and drawings of the images compared so far."""
+
+    def __init__(self, info: DatasetInfo, folder: Path | None, boundaries: bool) -> None:
+        from utils.evaluation.images import Evaluation
+        from utils.inference.outputs import ResultWriter
+        from utils.report.sheets import ExtremeImages
+
+        self.info = info
+        self.boundaries = boundaries
+        self.evaluation = Evaluation(info)
+        self.sheets = {name: ExtremeImages(info, worst=name == "worst") for name in ("worst", "best")}
+        kind = "ids" if info.label_ids else "mask"
+        self.writer = None if folder is None else ResultWriter(folder, info, [kind])
+
+    def add(self, sample: LabelledImage, prediction: np.ndarray) -> None:
+        from utils.evaluation.images import count_image
+        from utils.inference.outputs import ImagePrediction
+
+        image, target, image_id = sample
+        counts = count_image(image_id, prediction, target, self.info.num_classes, boundaries=self.boundaries)
+        self.evaluation.add(counts)
+        for sheet in self.sheets.values():
+            sheet.add(counts.mean_iou, image_id, image, target, prediction)
+        if self.writer is not None:
+            self.writer.write(PurePath(image_id), image, ImagePrediction(prediction))
 
 
 def _compare_classes(model: DatasetInfo, data: DatasetInfo) -> None:
@@ -185,7 +204,7 @@ def _compare_classes(model: DatasetInfo, data: DatasetInfo) -> None:
 def _protocol(
     args: argparse.Namespace, predictor: Any, dataset: BaseDataSet, seconds: float
 ) -> dict[str, Any]:
-    """How the figures came about."""
+    """Return how the figures were computed, for the report."""
     members = getattr(predictor, "members", [predictor])
     options = members[0].options
     return {

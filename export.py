@@ -100,7 +100,7 @@ def verify(
     Raises:
         ExportError: they differ, or the file does not carry what it should.
     """
-    from utils.export.compare import HEAD, check_sizes, compare
+    from utils.export.compare import HEADER, check_sizes, compare
     from utils.export.contract import exported_format
     from utils.export.load import load_exported
     from utils.export.write import OTHER
@@ -108,7 +108,7 @@ def verify(
     exported, carried = load_exported(file, trust=True)
     if carried.to_strings() != facts.to_strings():
         raise ExportError(f"{output}: was not written: the file does not carry the facts of the model")
-    print(HEAD)
+    print(HEADER)
     failed = []
     for shape in check_sizes(facts.stride, sizes):
         parity = compare(model, exported, facts.info.in_channels, shape)

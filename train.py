@@ -45,9 +45,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read the config, build every part once, hand them to the trainer."""
-    source = None
-    if args.config or args.resume in (None, "auto"):
-        source = read_config(args.config or "config.json", args.set)
+    given = args.config or args.resume in (None, "auto")
+    source = read_config(args.config or "config.json", args.set) if given else None
     from utils.system.logger import log_to_console
 
     log_to_console()
@@ -64,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
     if args.check:
-        from utils.training.dry_run import rehearse
+        from utils.training.dry_run import dry_run
 
-        rehearse(trainer)
+        dry_run(trainer)
     else:
         trainer.train()
     return 0
@@ -114,7 +113,7 @@ def check_experiment(source: ConfigSource) -> Experiment:
 
     for note in source.notes:
         logger.info("%s", note)
-    catalogues = {"arch": MODELS, "train_loader": DATA_SETS, "val_loader": DATA_SETS, **CATALOGUES}
+    catalogues = CATALOGUES | {"arch": MODELS, "train_loader": DATA_SETS, "val_loader": DATA_SETS}
     return parse_experiment(source, catalogues, CHECKS)
 
 

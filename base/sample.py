@@ -1,4 +1,4 @@
-"""What a data set lists and what a sampler asks for; checks that an image and its label belong together."""
+"""The samples of a data set, the keys that a sampler asks for, and the check of an image against its label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Sample(NamedTuple):
         image_id: name of the pair, unique in the data set.
         image: the image file.
         mask: the mask file; ``None`` where a split has no labels.
-        group: images of one group (one car, one video) stay in one part of a split.
+        group: name of the group; images of one (one car, one video) stay in one part of a split.
     """
 
     image_id: str
@@ -31,9 +31,12 @@ class Sample(NamedTuple):
 
 
 class SampleKey(NamedTuple):
-    """What a sampler asks for: a sample, in an epoch (which decides how it is augmented).
+    """A sample in an epoch, which decides how it is augmented.
 
-    An index from the length of the data set on is another pass over it, with draws of its own.
+    Attributes:
+        epoch: number of the epoch.
+        index: number of the sample. From the length of the data set on, another pass over the samples
+            begins, with other random draws.
     """
 
     epoch: int
@@ -41,7 +44,7 @@ class SampleKey(NamedTuple):
 
 
 def fingerprint(files: Sequence[Sample], start: str) -> str:
-    """Changes when ``start`` does, or a file, its size or its time."""
+    """Return a digest of ``start`` and of the names, sizes and times of all files."""
     digest = hashlib.sha256(start.encode())
     for sample in files:
         for path in (sample.image, sample.mask):
@@ -58,7 +61,7 @@ def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, redu
         image: (H, W, C), or a copy at 1/``reduce`` of its size, its sides rounded up.
         label: (H, W).
         sample: their files, for the message; ``None`` where they are drawn.
-        reduce: how much smaller the image is.
+        reduce: factor by which the image was reduced.
 
     Raises:
         DataError: the sizes differ.

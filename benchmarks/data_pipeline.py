@@ -2,17 +2,17 @@
 
     python benchmarks/data_pipeline.py [--sets voc carvana cityscapes cityscapes-jpeg] [--seconds 4]
 
-The work: read an image and its mask, random scale 0.5 to 2, rotation up to 10 degrees, random crop, mirror,
-and a batch of eight ready as one uint8 array. Each contender has one worker. All run in turns, three
-rounds, in one process tree on an otherwise idle machine; the median of the rounds is printed.
+The work: read an image and its mask, draw a scale of 0.5 to 2, a rotation of up to 10 degrees, a crop and a
+mirror image, and return a batch of eight as one uint8 array. Each contender has one worker. All run in turns,
+three rounds, in one process tree on an otherwise idle machine; the median of the rounds is printed.
 
-``decode only`` reads the same files with the decoders used here and does nothing else: what a pipeline
-without reduced decoding cannot exceed. ``decode only, cv2`` does so with cv2's, as the files for
-albumentations are read. Without ``--images`` the pictures are drawn: several octaves of noise, so that they
+``decode only`` reads the same files with the decoders used here and does nothing else: an upper bound for a
+pipeline without reduced decoding. ``decode only, cv2`` uses the decoders of cv2, as the contender
+albumentations does. Without ``--images`` the images are drawn: several octaves of noise, so that they
 compress about as photos do.
 
-Ours runs as in ``train.py``, with an allocator that keeps freed memory; the others run as they come, and
-albumentations once more with that allocator, because large pictures gain much by it on some machines.
+Ours runs as in ``train.py``, with an allocator that keeps freed memory; the others run without it, and
+albumentations once more with it, because large images gain much by it on some machines.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BATCH = 8
 
 
 class Set(NamedTuple):
-    """One kind of data."""
+    """The size and number of images, and the work on them."""
 
     size: tuple[int, int]  # height, width
     suffix: str
@@ -61,7 +61,7 @@ SETS = {
 
 
 def draw_set(kind: Set, folder: Path) -> None:
-    """Write pictures and masks of blocks."""
+    """Write noise images and masks of blocks."""
     rng = np.random.default_rng(0)
     height, width = kind.size
     for name in ("images", "masks"):
@@ -72,9 +72,9 @@ def draw_set(kind: Set, folder: Path) -> None:
             cells = rng.normal(0, 40 / octave, (2**octave, 2**octave, 3)).astype(np.float32)
             image += cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
         image += rng.normal(0, 2 if kind.suffix == ".jpg" else 1.2, image.shape)
-        picture = np.clip(image + 128, 0, 255).astype(np.uint8)
+        drawn = np.clip(image + 128, 0, 255).astype(np.uint8)
         quality = [cv2.IMWRITE_JPEG_QUALITY, 90] if kind.suffix == ".jpg" else []
-        cv2.imwrite(str(folder / "images" / f"{number:03d}{kind.suffix}"), picture, quality)
+        cv2.imwrite(str(folder / "images" / f"{number:03d}{kind.suffix}"), drawn, quality)
         cells = rng.integers(0, 19, (height // 64 + 1, width // 64 + 1)).astype(np.uint8)
         mask = np.kron(cells, np.ones((64, 64), np.uint8))[:height, :width]
         cv2.imwrite(str(folder / "masks" / f"{number:03d}.png"), mask)
@@ -108,7 +108,7 @@ def peer_loader(folder: Path, work: Callable[[str, str], Any]) -> DataLoader:
 
 
 def albumentations_work(kind: Set) -> Callable[[str, str], Any]:
-    """Crop before rotating, which is what makes it fast; only the scaling is of the whole image."""
+    """Compose the transforms in the fastest order: crop before rotating; only the scaling sees the full image."""
     import albumentations as A
 
     low, high = (ratio * kind.base_size / max(kind.size) - 1 for ratio in (0.5, 2.0))
@@ -194,14 +194,14 @@ def decode_only(
 
 
 def start(source: Generator[Any, None, None], kind: Set) -> Generator[Any, None, None]:
-    """Start the workers and fill the caches."""
+    """Take batches until the workers run and the caches are full."""
     for _ in range(max(2, kind.count // BATCH)):
         next(source)
     return source
 
 
 def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, float]:
-    """Median images per second of each contender, in turns."""
+    """Return the median images per second of each contender."""
     plain = {
         "albumentations": lambda: endless(peer_loader(folder, albumentations_work(kind))),
         "torchvision v2": lambda: endless(peer_loader(folder, torchvision_work(kind))),
@@ -221,7 +221,7 @@ def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, 
     rates: dict[str, list[float]] = {name: [] for name in open_now}
     for _ in range(3):
         for name, source in open_now.items():
-            for _ in range(4):  # what was prepared while others ran does not count
+            for _ in range(4):  # batches prepared while others ran do not count
                 next(source)
             begin, done = time.perf_counter(), 0
             while time.perf_counter() - begin < seconds:

@@ -39,8 +39,8 @@ _COLOURS = (
 class ADE20KDataSet(BaseDataSet):
     """``images/{training,validation}/*.jpg`` with ``annotations/.../*.png``: 0 is void, 1..150 the classes.
 
-    ``data_dir`` is ``ADEChallengeData2016`` or the folder that holds it. ``train`` and ``val`` are other
-    names of ``training`` and ``validation``.
+    ``data_dir`` is ``ADEChallengeData2016`` or the folder that contains it. ``train`` and ``val``
+    are aliases of ``training`` and ``validation``.
     """
 
     classes = tuple(_CLASSES.split(", "))

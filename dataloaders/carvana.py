@@ -1,4 +1,4 @@
-"""Carvana: cars before a studio wall, 16 views of each (Kaggle, "Carvana Image Masking Challenge", 2017)."""
+"""Carvana: cars in a studio, 16 views of each (Kaggle, "Carvana Image Masking Challenge", 2017)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VAL_SHARE = 0.2
 class CarvanaDataSet(BaseDataSet):
     """``train/ID_VV.jpg`` with ``train_masks/ID_VV_mask.gif``; ``test/`` has no masks: all void.
 
-    ``train`` and ``val`` are four fifths and one fifth of the cars: all views of a car are in one part.
+    ``train`` and ``val`` hold four fifths and one fifth of the cars, with all views of a car in one part.
     ``trainval`` is both.
     """
 
@@ -38,7 +38,9 @@ class CarvanaDataSet(BaseDataSet):
         self.files = samples
 
     def _make_table(self) -> LabelTable:
-        return LabelTable({0: 0, 1: 1, 255: 1}, 2)  # the GIFs hold 0 and 1; copies of them often 0 and 255
+        return LabelTable(
+            {0: 0, 1: 1, 255: 1}, 2
+        )  # the original GIFs hold 0 and 1, converted copies often 0 and 255
 
 
 class Carvana(BaseDataLoader):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
+from utils.config.annotations import MAY_CHANGE
+from utils.config.factory import Problem, join, refuse
 from utils.data.pairing import list_images, pair_by_key, require_folder
 
 _CLASSES = {  # name: (raw id, colour)
@@ -38,7 +41,7 @@ class CityScapesDataSet(BaseDataSet):
     Args:
         data_dir: the folder that holds ``leftImg8bit``.
         split: ``train``, ``val`` or ``test``; ``train_extra`` has coarse labels only.
-        mode: which annotations. ``test`` has none: all void.
+        mode: the annotations to read. ``test`` has none: all void.
         options: those of :class:`~base.base_dataset.BaseDataSet`.
     """
 
@@ -49,12 +52,21 @@ class CityScapesDataSet(BaseDataSet):
     splits = ("train", "val", "test", "train_extra")
 
     def __init__(
-        self, data_dir: str, split: str, mode: Literal["fine", "coarse"] = "fine", **options: Any
+        self,
+        data_dir: Annotated[str, MAY_CHANGE],
+        split: str,
+        mode: Literal["fine", "coarse"] = "fine",
+        **options: Any,
     ) -> None:
-        if split == "train_extra" and mode == "fine":
-            raise ValueError("split 'train_extra' has coarse labels only; set mode to 'coarse'")
+        refuse(_check_mode(split, mode, ""))
         self.mode = mode
         super().__init__(data_dir, split, **options)
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return also the mistake of a split without annotations of the mode."""
+        own = _check_mode(args["split"], args.get("mode", "fine"), path)
+        return [*own, *super().check_arguments(args, path)]
 
     def _set_files(self) -> None:
         require_folder(self.root / "leftImg8bit", "set data_dir to the folder that holds it")
@@ -67,9 +79,15 @@ class CityScapesDataSet(BaseDataSet):
             folder = require_folder(self.root / kind / self.split / city.name)
             ending = f"_{kind}_labelIds.png"
             masks = [path for path in list_images(folder, (".png",)) if path.name.endswith(ending)]
-            # AACHEN_000000_000019 names a place; what follows tells what kind of file it is
+            # aachen_000000_000019 names a place; the kind of the file follows
             pairs = pair_by_key(images, masks, _place, _place)
             self.files += [Sample(name, image, mask, city.name) for name, image, mask in pairs]
+
+
+def _check_mode(split: str, mode: str, path: str) -> list[str]:
+    if split == "train_extra" and mode == "fine":
+        return [Problem(join(path, "split"), "'train_extra' has coarse labels only; set mode to 'coarse'")]
+    return []
 
 
 def _place(path: Path) -> str:

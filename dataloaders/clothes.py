@@ -23,8 +23,8 @@ _VAL_SHARE = 0.2
 class ClothesDataSet(BaseDataSet):
     """``photos/NNNN.jpg`` with ``annotations/pixel-level/NNNN.mat``, whose ``groundtruth`` holds 0..58.
 
-    About half of the photos have no such labels and are left out. There is no official split: ``train``
-    and ``val`` are a seeded one, ``trainval`` is both.
+    About half of the images have no such file and are left out. There is no official split: ``train`` and
+    ``val`` are drawn by a fixed seed, ``trainval`` is both.
     """
 
     classes = tuple(_CLASSES.split(", "))

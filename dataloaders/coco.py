@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
+from utils.config.annotations import MAY_CHANGE
+from utils.config.factory import Problem, join, refuse
 from utils.data.pairing import list_images, pair_by_key, read_list, require_files, require_folder
 from utils.images.mat import read_mat
 
@@ -29,16 +32,18 @@ _CLASSES = (
     "tent, textile-other, towel, tree, vegetable, wall-brick, wall-concrete, wall-other, wall-panel, "
     "wall-stone, wall-tile, wall-wood, water-other, waterdrops, window-blind, window-other, wood"
 )
-# of the ids 1..182 these eleven were dropped from the annotation, so 171 classes are left
+# the annotation leaves out these eleven of the ids 1..182, so that 171 classes remain
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
 _IDS = tuple(number for number in range(1, 183) if number not in _UNUSED)
+_LARGE, _SMALL = "CocoStuff164k", "CocoStuff10k"
+_SPLITS = {_LARGE: ("train2017", "val2017", "train", "val"), _SMALL: ("train", "test", "all")}
 
 
 class COCODataSet(BaseDataSet):
     """The 164k edition (PNG, id - 1, 255 = unlabelled) or the 10k edition (``.mat``, id, 0 = unlabelled).
 
     164k: ``images/{split}/ID.jpg`` with ``annotations/{split}/ID.png``. 10k: ``images``, ``annotations``
-    and ``imageLists/{train,test,all}.txt``. No colours were published; they are VOC's rule.
+    and ``imageLists/{train,test,all}.txt``. No colours were published; they follow VOC's rule.
 
     Args:
         data_dir: root folder.
@@ -52,18 +57,22 @@ class COCODataSet(BaseDataSet):
 
     def __init__(
         self,
-        data_dir: str,
+        data_dir: Annotated[str, MAY_CHANGE],
         split: str,
         partition: Literal["CocoStuff164k", "CocoStuff10k"] = "CocoStuff164k",
         **options: Any,
     ) -> None:
-        self.small = partition == "CocoStuff10k"
-        known = ("train", "test", "all") if self.small else ("train2017", "val2017", "train", "val")
-        if split not in known:
-            raise ValueError(f"split: {partition} has no '{split}'; choose from: {', '.join(known)}")
+        refuse(_check_split(partition, split, ""))
+        self.small = partition == _SMALL
         self.label_ids = _IDS if self.small else tuple(number - 1 for number in _IDS)
         self.void_values = (0,) if self.small else (255,)
         super().__init__(data_dir, split, **options)
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return also the mistake of a split of the other edition."""
+        own = _check_split(args.get("partition", _LARGE), args["split"], path)
+        return own or super().check_arguments(args, path)
 
     def _set_files(self) -> None:
         root = require_folder(self.root, "set data_dir to the folder that holds images/ and annotations/")
@@ -80,6 +89,13 @@ class COCODataSet(BaseDataSet):
 
     def _read_mask(self, sample: Sample) -> np.ndarray:
         return read_mat(sample.mask, "S") if self.small and sample.mask else super()._read_mask(sample)
+
+
+def _check_split(partition: str, split: str, path: str) -> list[str]:
+    known = _SPLITS[partition]
+    if split in known:
+        return []
+    return [Problem(join(path, "split"), f"{partition} has no '{split}'; choose from: {', '.join(known)}")]
 
 
 class COCO(BaseDataLoader):

@@ -1,4 +1,4 @@
-"""Freiburg Forest, photos of paths through a wood.
+"""Freiburg Forest: images of forest paths.
 
 Valada et al., "Deep Multispectral Semantic Scene Understanding of Forested Environments", 2016.
 """
@@ -25,8 +25,8 @@ _VOID = (255, 255, 255)
 class DeepSceneDataSet(BaseDataSet):
     """``{train,test}/rgb/ID_Clipped.jpg`` with the colour masks ``{train,test}/GT_color/ID_mask.png``.
 
-    The set has no validation part of its own; keep one back with ``val_split``. Folders, names of the photos
-    and colours agree with several public readers of the set; it has not been run on the set itself.
+    There is no official validation part; keep one back with ``val_split``. Folders, file names and colours
+    agree with several public readers of the data set; this class has not been run on the data set itself.
     """
 
     classes = tuple(_CLASSES)

@@ -1,4 +1,4 @@
-"""Meter: dials of pressure gauges with their pointer and scale (PaddleX's ``meter_seg``)."""
+"""Meter: pressure gauges with the pointer and the scale of their dials (PaddleX's ``meter_seg``)."""
 
 from __future__ import annotations
 

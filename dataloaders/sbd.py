@@ -17,8 +17,8 @@ from utils.images.mat import read_mat
 class SBDDataSet(BaseDataSet):
     """``img/ID.jpg`` with ``cls/ID.mat`` (``GTcls.Segmentation``, 0..20) and ``{train,val}.txt``.
 
-    ``data_dir`` is ``benchmark_RELEASE``, its ``dataset``, or the folder that holds it. The masks have no
-    void rim as VOC's have.
+    ``data_dir`` is ``benchmark_RELEASE``, its ``dataset``, or the folder that holds it. Unlike VOC's, the
+    masks have no void borders.
     """
 
     classes = VOCDataSet.classes
@@ -37,7 +37,7 @@ class SBDDataSet(BaseDataSet):
         for part in ("", "dataset", "benchmark_RELEASE/dataset"):
             if (self.root / part / "cls").is_dir():
                 return self.root / part
-        raise DataError(f"{self.root}: holds no folder with img/ and cls/; set data_dir to it")
+        raise DataError(f"{self.root}: holds no folder with img/ and cls/; set data_dir to that folder")
 
     def _read_mask(self, sample: Sample) -> np.ndarray:
         assert sample.mask is not None

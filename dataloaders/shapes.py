@@ -1,4 +1,4 @@
-"""An embedded synthetic data set: drawn as it is needed, the same picture for the same index."""
+"""A synthetic data set, drawn as it is needed: the same image for the same index."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _IMAGES = {"train": 512, "val": 128, "test": 128}
 
 
 class ShapesDataSet(BaseDataSet):
-    """Overlapping anti-aliased shapes over textured backgrounds, with void rims as VOC has them.
+    """Overlapping anti-aliased shapes on textured backgrounds, with void borders as in VOC.
 
-    The class of a shape is its form; colours are random. The splits share no picture.
+    The class of a shape is its form; colours are random. The splits share no image.
 
     Args:
         split: ``train``, ``val`` or ``test``.
-        num_images: images of the split; ``None`` is 512 for training, 128 else.
+        num_images: number of images of the split; ``None`` is 512 for ``train``, else 128.
         image_size: side of the square images in pixels.
         options: those of :class:`~base.base_dataset.BaseDataSet`.
     """
@@ -46,7 +46,7 @@ class ShapesDataSet(BaseDataSet):
         super().__init__("", split, **options)
 
     def _set_files(self) -> None:
-        """There are none."""
+        """Leave the list empty: images are drawn, not read."""
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -70,14 +70,20 @@ class ShapesDataSet(BaseDataSet):
 
 
 def draw_shapes(rng: np.random.Generator, size: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """One picture: (size, size, 3) uint8 and its label (size, size) uint8."""
+    """Draw an image (size, size, 3) uint8 and its label (size, size) uint8.
+
+    Args:
+        rng: source of the draws.
+        size: side in pixels.
+        num_classes: number of classes, background included; shapes are drawn from the others.
+    """
     image = _texture(rng, size, rng.integers(40, 216, 3))
     label = np.zeros((size, size), np.uint8)
     placed: list[tuple[float, float, float]] = []
     for _ in range(int(rng.integers(2, 5))):
         radius = rng.uniform(0.15, 0.26) * size
         x, y = rng.uniform(0.12 * size, 0.88 * size, 2)
-        # shapes may overlap, but none may hide another
+        # shapes may overlap, but must not hide each other
         if all(np.hypot(x - a, y - b) > 0.75 * (radius + r) for a, b, r in placed):
             placed.append((x, y, radius))
             _paint(rng, image, label, int(rng.integers(1, num_classes)), (x, y), radius)
@@ -85,11 +91,12 @@ def draw_shapes(rng: np.random.Generator, size: int, num_classes: int) -> tuple[
 
 
 def _texture(rng: np.random.Generator, size: int, colour: np.ndarray) -> np.ndarray:
-    """A colour with slow changes and fine grain."""
+    """Draw a colour (3,) with slow changes and fine grain as (size, size, 3) uint8."""
     slow = rng.integers(-40, 41, (5, 5, 3)).astype(np.float32)
     grain = rng.integers(-12, 13, (size, size, 1), dtype=np.int16)
     field = cv2.resize(slow, (size, size), interpolation=cv2.INTER_CUBIC) + grain + colour
-    return np.clip(field, 0, 255).astype(np.uint8)
+    pixels: np.ndarray = np.clip(field, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _paint(
@@ -100,7 +107,7 @@ def _paint(
     centre: tuple[float, float],
     radius: float,
 ) -> None:
-    """Draw one shape over what is there, with a rim of void on the edge."""
+    """Draw a shape over an image and its label in place, with a void border."""
     outlines = [outline + centre for outline in _outlines(kind, radius, rng.uniform(0, 2 * np.pi))]
     points = [np.rint(outline * (1 << _BITS)).astype(np.int32) for outline in outlines]
     cover = np.zeros(label.shape, np.uint8)
@@ -109,7 +116,7 @@ def _paint(
     cv2.polylines(rim, points, True, 255, 1, cv2.LINE_8, _BITS)
     below = image[cover > 0].mean(axis=0)
     colour = rng.integers(0, 256, 3)
-    while np.abs(colour - below).sum() < 120:  # it must be seen against what lies below
+    while np.abs(colour - below).sum() < 120:  # the shape must be visible
         colour = rng.integers(0, 256, 3)
     shade = _texture(rng, len(label), colour)
     weight = cover[..., None].astype(np.uint16)
@@ -119,7 +126,7 @@ def _paint(
 
 
 def _outlines(kind: int, radius: float, angle: float) -> list[np.ndarray]:
-    """Closed polygons (K, 2) about the origin; a second one inside the first is a hole."""
+    """Return closed polygons (K, 2) about the origin; a second one inside the first is a hole."""
     if kind == _CROSS:
         arm = 0.34
         quarter = np.array([[1, -arm], [1, arm], [arm, arm]])
@@ -142,9 +149,11 @@ def _outlines(kind: int, radius: float, angle: float) -> list[np.ndarray]:
 
 
 def _star(radius: float, radii: list[float], count: int, angle: float) -> np.ndarray:
-    """Corners at even turns whose distances from the centre alternate."""
+    """Return (count, 2): corners at even angles whose distances from the centre alternate."""
     turns = angle + 2 * np.pi * np.arange(count) / count
-    return radius * np.resize(radii, count)[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    directions = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    corners: np.ndarray = radius * np.resize(radii, count)[:, None] * directions
+    return corners
 
 
 class Shapes(BaseDataLoader):

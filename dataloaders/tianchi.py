@@ -1,8 +1,9 @@
-"""TianChi: buildings on aerial photos (Alibaba Cloud and Datawhale, "Ground Object Segmentation", 2021)."""
+"""TianChi: buildings in aerial images (Alibaba Cloud and Datawhale, "Ground Object Segmentation", 2021)."""
 
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 
@@ -15,14 +16,14 @@ from utils.images.header import image_size
 from utils.images.rle import PRESETS, decode
 
 _VAL_SHARE = 0.1
-_EMPTY = ("", "nan", "NaN")  # a photo without buildings
+_EMPTY = ("", "nan", "NaN")  # codes of an image without buildings
 
 
 class TianChiDataSet(BaseDataSet):
     """``train/NAME.jpg`` with a run-length code in ``train_mask.csv``; ``test_a/`` has no masks: all void.
 
     The table has no header: name, tab, runs of building pixels down the columns, counted from 1. ``train``
-    and ``val`` are nine tenths and one tenth, seeded; ``trainval`` is both.
+    and ``val`` are nine tenths and one tenth, drawn by a fixed seed; ``trainval`` is both.
     """
 
     classes = ("background", "building")
@@ -35,16 +36,10 @@ class TianChiDataSet(BaseDataSet):
             self.files = [Sample(path.stem, path, None) for path in list_images(root / "test_a")]
             return
         table = root / "train_mask.csv"
-        if not table.is_file():
-            raise DataError(f"{table}: no such file; it holds the masks of train/")
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, delimiter="\t") if row]
-        self.codes = {row[0]: row[1].strip() if len(row) > 1 else "" for row in rows}
-        if len(self.codes) != len(rows):
-            raise DataError(f"{table}: a name occurs twice")
-        # the table stands for the mask of each photo
+        self.codes = _read_codes(table)
+        # the table takes the place of each image's mask file
         samples = [Sample(name.rpartition(".")[0], root / "train" / name, table) for name in self.codes]
-        require_files((sample.image for sample in samples), "photos of train_mask.csv")
+        require_files((sample.image for sample in samples), "images of train_mask.csv")
         if self.split != "trainval":
             parts = split_groups([sample.image_id for sample in samples], _VAL_SHARE)
             samples = [samples[index] for index in parts[self.split == "val"]]
@@ -56,6 +51,18 @@ class TianChiDataSet(BaseDataSet):
             return decode("" if code in _EMPTY else code, image_size(sample.image), PRESETS["tianchi"])
         except (DataError, ValueError) as error:
             raise DataError(f"{sample.mask}, {sample.image.name}: {error}") from error
+
+
+def _read_codes(table: Path) -> dict[str, str]:
+    """Return the run-length code of each image; empty where the row has none."""
+    if not table.is_file():
+        raise DataError(f"{table}: no such file; it holds the masks of train/")
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file, delimiter="\t") if row]
+    codes = {row[0]: row[1].strip() if len(row) > 1 else "" for row in rows}
+    if len(codes) != len(rows):
+        raise DataError(f"{table}: a name occurs twice")
+    return codes
 
 
 class TianChi(BaseDataLoader):

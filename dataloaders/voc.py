@@ -20,7 +20,7 @@ _CLASSES = (
 
 
 class VOCDataSet(BaseDataSet):
-    """The devkit's folders; ``data_dir`` may be ``VOC2012``, or hold it or ``VOCdevkit``.
+    """The folders of the devkit; ``data_dir`` is ``VOC2012``, or contains it or ``VOCdevkit``.
 
     A line of a list is a bare id, or the paths of an image and of its mask. The masks of bare ids in the
     ``_aug`` splits are in ``SegmentationClassAug``. ``test`` has no masks: all void.
@@ -41,7 +41,7 @@ class VOCDataSet(BaseDataSet):
             if (self.root / part / "ImageSets" / "Segmentation").is_dir():
                 return self.root / part
         raise DataError(
-            f"{self.root}: holds no VOC2012 folder with ImageSets/Segmentation; set data_dir to it"
+            f"{self.root}: holds no VOC2012 folder with ImageSets/Segmentation; set data_dir to that folder"
         )
 
     def _sample(self, words: list[str]) -> Sample:

@@ -1,4 +1,4 @@
-"""What several architectures are made of: convolution with norm, pooling pyramids, resizing, fresh weights."""
+"""Shared parts of the architectures: convolution with norm, pooling pyramids, resizing, initial weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def conv_bn_relu(
     dilation: int = 1,
     bias: bool = False,
 ) -> nn.Sequential:
-    """Convolution that keeps the size (at stride 1), batch norm, ReLU."""
+    """Convolution that keeps the size (at stride 1), batch norm and ReLU: (N, in, H, W) to (N, out, H, W)."""
     padding = dilation * (kernel_size - 1) // 2
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias),
@@ -29,14 +29,14 @@ def conv_bn_relu(
 
 
 def resize_like(features: Tensor, other: Tensor) -> Tensor:
-    """``features`` (N, C, h, w) resized to the height and width of ``other`` (bilinear)."""
+    """Resize ``features`` (N, C, h, w) bilinearly to the height and width of ``other``."""
     if features is other or (not is_exporting() and features.shape[-2:] == other.shape[-2:]):
         return features
     return F.interpolate(features, size=other.shape[-2:], mode="bilinear", align_corners=ALIGN_CORNERS)
 
 
-def initialise(*modules: nn.Module) -> None:
-    """Fresh weights: Kaiming normal for convolutions (He et al., 2015), identity for batch norm."""
+def init_weights(*modules: nn.Module) -> None:
+    """Draw initial weights: Kaiming normal for convolutions (He et al., 2015), identity for batch norm."""
     for module in modules:
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d):
@@ -51,8 +51,11 @@ def initialise(*modules: nn.Module) -> None:
 class AverageGrid(nn.Module):
     """Adaptive average pooling to ``bins`` x ``bins`` cells, as two matrix products.
 
-    The same numbers as :class:`torch.nn.AdaptiveAvgPool2d`, whose backward pass on a GPU is refused in
-    deterministic mode.
+    It computes the same means as :class:`torch.nn.AdaptiveAvgPool2d`, whose backward pass on a GPU is refused
+    in deterministic mode.
+
+    Args:
+        bins: cells per side.
     """
 
     def __init__(self, bins: int) -> None:
@@ -60,7 +63,7 @@ class AverageGrid(nn.Module):
         self.bins = bins
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, bins, bins)."""
+        """Average (N, C, H, W) to (N, C, bins, bins)."""
         if self.bins == 1:
             return features.mean(dim=(2, 3), keepdim=True)
         height, width = features.shape[-2:]
@@ -69,6 +72,7 @@ class AverageGrid(nn.Module):
         return rows @ features @ columns.t()
 
     def _weights(self, length: int, like: Tensor) -> Tensor:
+        """Weights of the positions in each cell, (bins, length); a row sums to 1."""
         cell = torch.arange(self.bins, device=like.device)[:, None]
         position = torch.arange(length, device=like.device)
         start, stop = cell * length // self.bins, -(-(cell + 1) * length // self.bins)
@@ -83,6 +87,9 @@ class PyramidPooling(nn.Module):
         in_channels: channels of the features.
         out_channels: channels of each scale.
         bins: cells per side of each scale.
+
+    Attributes:
+        channels: channels of the output.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
@@ -93,7 +100,7 @@ class PyramidPooling(nn.Module):
         self.channels = in_channels + out_channels * len(bins)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, self.channels, H, W)."""
+        """Append the pooled scales: (N, in_channels, H, W) to (N, self.channels, H, W)."""
         return torch.cat(
             [features, *(resize_like(scale(features), features) for scale in self.scales)], dim=1
         )
@@ -105,8 +112,8 @@ class AtrousPyramid(nn.Module):
     Args:
         in_channels: channels of the features.
         rates: dilation of each 3x3 branch.
-        out_channels: channels of each branch and of the result.
-        dropout: share of the result that training drops.
+        out_channels: channels of each branch and of the output.
+        dropout: share of the output values that training sets to 0.
     """
 
     def __init__(
@@ -121,7 +128,8 @@ class AtrousPyramid(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
+        """Fuse all branches: (N, in_channels, H, W) to (N, out_channels, H, W)."""
         found = [branch(features) for branch in self.branches]
         found.append(self.image(features).expand_as(found[0]))
-        return self.project(torch.cat(found, dim=1))
+        fused: Tensor = self.project(torch.cat(found, dim=1))
+        return fused

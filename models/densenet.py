@@ -15,7 +15,7 @@ DenseNetName = Literal["densenet121", "densenet161", "densenet169", "densenet201
 
 
 class DenseNetEncoder(nn.Module):
-    """torchvision's DenseNet with stride 8: the last two blocks are dilated instead of pooled.
+    """torchvision's DenseNet at stride 8: the last two blocks are dilated, without pooling before them.
 
     Args:
         name: which DenseNet of torchvision.
@@ -46,6 +46,6 @@ class DenseNetEncoder(nn.Module):
         self.channels = (features.transition3.conv.out_channels, net.classifier.in_features)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """The features before and after the last block, both at stride 8."""
+        """Features before and after the last block, both (N, channels, H/8, W/8)."""
         middle = self.first(images)
         return [middle, self.last(middle)]

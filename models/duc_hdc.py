@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import AtrousPyramid, conv_bn_relu, initialise
+from models.blocks import AtrousPyramid, conv_bn_relu, init_weights
+from models.deeplab import fusing_head
 from models.resnet import ResNetEncoder, dilate
 
 
 class DeepLab_DUC_HDC(BaseModel):
     """DeepLab V3+ with hybrid dilation in the backbone and learnt up-sampling (pixel shuffle).
 
-    On resnet101 for 21 classes 69,185,173 parameters: 336 fewer than the template family's 69,185,509, as
+    On resnet101 for 21 classes it has 69,185,173 parameters, 336 fewer than the template family's 69,185,509:
     the last up-sampling ends in a bias instead of batch norm and a ReLU, which would cut off every negative
     logit.
 
@@ -38,24 +39,14 @@ class DeepLab_DUC_HDC(BaseModel):
     ) -> None:
         super().__init__(num_classes, in_channels)
         self.backbone = ResNetEncoder(backbone, in_channels, pretrained)
-        dilate(self.backbone.layer3, [1, 2, 3])  # no common factor: the samples leave no holes
+        dilate(self.backbone.layer3, [1, 2, 3])  # rates without a common factor sample every pixel
         dilate(self.backbone.layer4, [3, 4, 5])
         self.pyramid = AtrousPyramid(2048, (6, 12, 18, 24, 36))
-        self.up = nn.Sequential(
-            nn.Conv2d(256, 1024, 1, bias=False),
-            nn.BatchNorm2d(1024),
-            nn.ReLU(inplace=True),
-            nn.PixelShuffle(2),
-        )
+        self.up = nn.Sequential(*conv_bn_relu(256, 1024, 1), nn.PixelShuffle(2))
         self.reduce = conv_bn_relu(256, 48, 1)
-        self.head = nn.Sequential(
-            conv_bn_relu(48 + 256, 256),
-            conv_bn_relu(256, 256),
-            nn.Dropout(0.1),
-            nn.Conv2d(256, num_classes, 1),
-        )
+        self.head = fusing_head(48 + 256, num_classes)
         self.last = nn.Sequential(nn.Conv2d(num_classes, 16 * num_classes, 1), nn.PixelShuffle(4))
-        initialise(self.pyramid, self.up, self.reduce, self.head, self.last)
+        init_weights(self.pyramid, self.up, self.reduce, self.head, self.last)
         _same_for_every_pixel(self.up[0], 4)
         _same_for_every_pixel(self.last[0], 16)
 
@@ -63,11 +54,12 @@ class DeepLab_DUC_HDC(BaseModel):
         features = self.backbone(images)
         low = self.reduce(features[1])  # N, 48, H/4, W/4
         high = self.up(self.pyramid(features[-1]))  # N, 256, H/4, W/4
-        return self.last(self.head(torch.cat([low, high], dim=1)))  # N, num_classes, H, W
+        logits: Tensor = self.last(self.head(torch.cat([low, high], dim=1)))
+        return logits  # N, num_classes, H, W
 
 
 def _same_for_every_pixel(convolution: nn.Module, pixels: int) -> None:
-    """Start the channels of one shuffled cell equal, against checkerboards: Aitken et al., 2017."""
+    """Give the channels of one shuffled cell equal initial weights, against checkerboards: Aitken et al., 2017."""
     weight = convolution.weight
     with torch.no_grad():
         assert isinstance(weight, Tensor)

@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import initialise
+from models.blocks import init_weights
 from models.segnet import pool, unpool
 
 
 class ENet(BaseModel):
-    """A network for speed: early down-sampling, bottlenecks, and a decoder of five layers.
+    """A network for speed: early down-sampling, bottlenecks and a decoder of five layers.
 
-    351,948 parameters for 21 classes (144 per class).
+    It has 351,948 parameters for 21 classes (144 per class).
 
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images, at most 15.
 
     Raises:
-        ValueError: more than 15 image channels, which the entrance has no room for.
+        ValueError: more than 15 image channels, for which the entrance has no room.
     """
 
     stride = 8
@@ -47,7 +47,7 @@ class ENet(BaseModel):
         self.up5 = _Up(64, 16)
         self.stage5 = _Bottleneck(16, dropout=0.1, relu=True)
         self.classifier = nn.ConvTranspose2d(16, num_classes, 3, 2, 1, output_padding=1, bias=False)
-        initialise(self)
+        init_weights(self)
 
     def _forward(self, images: Tensor) -> Tensor:
         features = torch.cat([self.entrance(images), F.max_pool2d(images, 2)], dim=1)
@@ -58,11 +58,12 @@ class ENet(BaseModel):
         features = self.stage2(features)
         features = self.stage4(self.up4(features, place2))  # N, 64, H/4, W/4
         features = self.stage5(self.up5(features, place1))  # N, 16, H/2, W/2
-        return self.classifier(features)  # N, num_classes, H, W
+        logits: Tensor = self.classifier(features)
+        return logits  # N, num_classes, H, W
 
 
 class _Bottleneck(nn.Module):
-    """Narrow, convolve, widen; added to its input."""
+    """Residual block that narrows, convolves and widens its input."""
 
     def __init__(
         self,
@@ -91,11 +92,12 @@ class _Bottleneck(nn.Module):
         self.activation = _activation(relu)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.activation(features + self.body(features))
+        activated: Tensor = self.activation(features + self.body(features))
+        return activated
 
 
 class _Down(nn.Module):
-    """Halves the size; the other branch is max pooling, whose places the decoder needs."""
+    """Residual block that halves the size; its other branch is max pooling, whose places the decoder needs."""
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
@@ -116,7 +118,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles the size; the other branch unpools to the places that :class:`_Down` found."""
+    """Residual block that doubles the size; its other branch unpools to the places that :class:`_Down` found."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from models.vgg import FullyConvolutionalVGG, VGGName
 
 class _FCN(BaseModel):
     stride = 32
-    skips: int  # how many of pool4 and pool3 are fused
+    skips: int  # number of fused stages: 1 is pool4, 2 is pool4 and pool3
 
     def __init__(
         self,
@@ -23,12 +23,13 @@ class _FCN(BaseModel):
     ) -> None:
         super().__init__(num_classes, in_channels)
         self.backbone = FullyConvolutionalVGG(backbone, in_channels, pretrained)
-        self.score_fr = _score(4096, num_classes)
+        pool3, pool4, fc7 = self.backbone.channels
+        self.score_fr = _score(fc7, num_classes)
         if self.skips >= 1:
-            self.score_pool4 = _score(512, num_classes)
+            self.score_pool4 = _score(pool4, num_classes)
             self.upscore2 = _bilinear(num_classes, 2)
         if self.skips == 2:
-            self.score_pool3 = _score(256, num_classes)
+            self.score_pool3 = _score(pool3, num_classes)
             self.upscore_pool4 = _bilinear(num_classes, 2)
         self.upscore = _bilinear(num_classes, 32 >> self.skips)
         for layer in self.modules():
@@ -42,32 +43,33 @@ class _FCN(BaseModel):
             score = self.upscore2(score) + self.score_pool4(pool4)  # N, C, H/16, W/16
         if self.skips == 2:
             score = self.upscore_pool4(score) + self.score_pool3(pool3)  # N, C, H/8, W/8
-        return self.upscore(score)  # N, C, H, W
+        logits: Tensor = self.upscore(score)
+        return logits  # N, C, H, W
 
 
 class FCN32s(_FCN):
-    """Logits of stride 32: 136,152,917 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
+    """FCN without skips: 136,152,917 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
 
     skips = 0
 
 
 class FCN16s(_FCN):
-    """Fuses pool4: 134,815,994 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
+    """FCN that fuses pool4: 134,815,994 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
 
     skips = 1
 
 
 class FCN8s(_FCN):
-    """Fuses pool4 and pool3: 134,489,759 parameters on vgg16 for 21 classes.
+    """FCN that fuses pool4 and pool3: 134,489,759 parameters on vgg16 for 21 classes.
 
-    VGG with convolutional fc6 and fc7, score layers, and up-sampling by fixed bilinear deconvolutions.
+    It is a VGG with convolutional fc6 and fc7, score layers, and up-sampling by fixed bilinear deconvolutions.
 
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
         backbone: which VGG.
         pretrained: ImageNet weights, fc6 and fc7 included: true for torchvision's, or the path of such a file.
-        learn_upsampling: train the deconvolutions; the authors found no gain and fix them.
+        learn_upsampling: train the deconvolutions, which the authors fix because they found no gain.
     """
 
     skips = 2
@@ -81,7 +83,7 @@ def _score(channels: int, num_classes: int) -> nn.Conv2d:
 
 
 def _bilinear(num_classes: int, factor: int) -> nn.ConvTranspose2d:
-    """Deconvolution that starts as bilinear interpolation of each class's score."""
+    """Deconvolution that starts as bilinear interpolation of each class's score, by ``factor``."""
     layer = nn.ConvTranspose2d(num_classes, num_classes, 2 * factor, factor, padding=factor // 2, bias=False)
     ramp = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
     with torch.no_grad():

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import initialise, resize_like
+from models.blocks import init_weights, resize_like
 from models.resnet import ResNetEncoder, ResNetName
 from utils.config.annotations import PositiveInt
 
@@ -15,8 +15,8 @@ from utils.config.annotations import PositiveInt
 class GCN(BaseModel):
     """Large separable kernels on every level of a ResNet, and residual refinement of boundaries.
 
-    On resnet50 with kernels of 11 for 21 classes 25,393,538 parameters. The template family's 25,394,294
-    also count two batch norms per refinement block (756) that its forward pass never uses, nor the paper.
+    On resnet50 with kernels of 11 for 21 classes it has 25,393,538 parameters. The template family's 25,394,294
+    include two batch norms per refinement block (756) that neither its forward pass nor the paper uses.
 
     Args:
         num_classes: channels of the logits.
@@ -49,12 +49,12 @@ class GCN(BaseModel):
         )
         self.refine = nn.ModuleList(_Refine(num_classes) for _ in range(5))
         self.classifier = nn.Conv2d(num_classes, num_classes, 1)
-        initialise(self.refine, self.classifier)
+        init_weights(self.refine, self.classifier)
         for layer in self.levels.modules():
-            if isinstance(layer, nn.Conv2d):  # linear, and no norm after it
+            if isinstance(layer, nn.Conv2d):  # no activation and no norm follow
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
         for block in self.modules():
-            if isinstance(block, _Refine):  # near identity: nine in a row would multiply the scores
+            if isinstance(block, _Refine):  # near identity, or nine in a row would multiply the scores
                 nn.init.normal_(block.second.weight, std=0.01)
 
     def _forward(self, images: Tensor) -> Tensor:
@@ -64,11 +64,12 @@ class GCN(BaseModel):
         for refine in self.refine[:3]:
             score = refine(resize_like(score, scores[-1]) + scores.pop())
         score = self.refine[3](resize_like(score, stem))  # N, num_classes, H/2, W/2
-        return self.classifier(self.refine[4](resize_like(score, images)))
+        logits: Tensor = self.classifier(self.refine[4](resize_like(score, images)))
+        return logits  # N, num_classes, H, W
 
 
 class _LargeKernel(nn.Module):
-    """A dense k x k convolution of rank two: k x 1 then 1 x k, plus 1 x k then k x 1."""
+    """Convolution with a k x k kernel of rank two: k x 1 then 1 x k, plus 1 x k then k x 1."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
         super().__init__()
@@ -82,11 +83,12 @@ class _LargeKernel(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.left(features) + self.right(features)
+        summed: Tensor = self.left(features) + self.right(features)
+        return summed
 
 
 class _Refine(nn.Module):
-    """Boundary refinement: two convolutions added to the score."""
+    """Boundary refinement: a residual block of two convolutions on the scores."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,4 +96,5 @@ class _Refine(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, score: Tensor) -> Tensor:
-        return score + self.second(F.relu(self.first(score)))
+        correction: Tensor = self.second(F.relu(self.first(score)))
+        return score + correction

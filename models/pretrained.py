@@ -1,11 +1,11 @@
-"""Loads ImageNet weights into a backbone: from torchvision's cache, by download if asked, or from a file."""
+"""Loading of ImageNet weights into a backbone: from torchvision's cache, by download if asked, or from a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils.errors import ConfigError
 from utils.system.lazy import lazy_import
@@ -14,7 +14,7 @@ tv = lazy_import("torchvision.models")
 
 
 def load_pretrained(model: nn.Module, pretrained: bool | str, name: str) -> None:
-    """Load torchvision's weights.
+    """Load ImageNet weights into a torchvision model.
 
     Args:
         model: a torchvision model.
@@ -47,7 +47,7 @@ def load_pretrained(model: nn.Module, pretrained: bool | str, name: str) -> None
 
 
 def load_file(model: nn.Module, path: str) -> None:
-    """Load the weights in ``path`` into a backbone that torchvision does not have.
+    """Load the weights in the file ``path`` into a backbone that torchvision does not have.
 
     Raises:
         ConfigError: the file cannot be read or does not fit.
@@ -62,10 +62,15 @@ def load_file(model: nn.Module, path: str) -> None:
 
 
 def adapt_first(model: nn.Module, in_channels: int, pretrained: bool) -> None:
-    """Let the first convolution of a model take ``in_channels`` instead of 3, in place.
+    """Replace the first convolution of a model by one that takes ``in_channels`` instead of 3, in place.
 
-    Pretrained weights are kept in the sense that an image with equal channels gives the same features:
-    each new channel gets the mean over the old ones, scaled to the same sum.
+    With pretrained weights an image with equal channels still gives the same features: each new channel gets
+    the mean over the old ones, scaled to the same sum.
+
+    Args:
+        model: a network whose first convolution takes 3 channels.
+        in_channels: channels of the images.
+        pretrained: whether the present weights are worth keeping.
     """
     if in_channels == 3:
         return
@@ -90,10 +95,11 @@ def adapt_first(model: nn.Module, in_channels: int, pretrained: bool) -> None:
     setattr(model.get_submodule(parent), attribute, new)
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"arch.args.pretrained: {path}: no such file") from None
-    except Exception as error:  # bytes that are no checkpoint make the unpickler raise almost anything
+    except Exception as error:  # the unpickler raises almost anything on arbitrary bytes
         raise ConfigError(f"arch.args.pretrained: {path}: cannot be read as weights") from error
+    return state

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from base.base_model import BaseModel, SegmentationOutput
-from models.blocks import PyramidPooling, conv_bn_relu, initialise
+from models.blocks import PyramidPooling, conv_bn_relu, init_weights
 from models.densenet import DenseNetEncoder, DenseNetName
 from models.resnet import ResNetEncoder, ResNetName
 
 
 class _PSP(BaseModel):
-    """The head over any backbone whose last two features have stride 8."""
+    """Pyramid pooling head on any backbone whose last two features have stride 8."""
 
     stride = 8
 
@@ -36,7 +36,7 @@ class _PSP(BaseModel):
             self.aux = nn.Sequential(
                 conv_bn_relu(middle, middle // 4), nn.Dropout2d(0.1), nn.Conv2d(middle // 4, num_classes, 1)
             )
-        initialise(*(part for part in (self.pyramid, self.head, self.aux) if part is not None))
+        init_weights(*(part for part in (self.pyramid, self.head, self.aux) if part is not None))
 
     def _forward(self, images: Tensor) -> SegmentationOutput:
         middle, last = self.backbone(images)[-2:]  # both H/8, W/8
@@ -49,9 +49,9 @@ class _PSP(BaseModel):
 class PSPNet(_PSP):
     """Pyramid pooling on a ResNet of stride 8, with an auxiliary head on its third stage.
 
-    With ``deep_stem``, the layers of the authors' code: 49,081,578 parameters on resnet50 and 68,073,706 on
-    resnet101 for 21 classes. The default stem is torchvision's (123,776 parameters fewer), because that is
-    what ImageNet weights exist for. Any image size; the authors' needs (side - 1) % 8 == 0.
+    With ``deep_stem`` it has the layers of the authors' code: 49,081,578 parameters on resnet50 and 68,073,706
+    on resnet101 for 21 classes. The default stem is torchvision's (123,776 parameters fewer), because ImageNet
+    weights exist for that one. It takes any image size; the authors' code needs (side - 1) % 8 == 0.
 
     Args:
         num_classes: channels of the logits.
@@ -79,10 +79,10 @@ class PSPNet(_PSP):
 class PSPDenseNet(_PSP):
     """Pyramid pooling on a DenseNet of stride 8.
 
-    On densenet201 for 21 classes 40,194,538 parameters. The template family's 42,290,282 are: an auxiliary
-    head of 480 instead of 224 channels (+2,070,272; here it is a quarter of its input, as in PSPNet), an
-    entrance of 3x3 convolutions (+29,312; here DenseNet's own, for which ImageNet weights exist), and no
-    last norm (-3,840; here it is used).
+    On densenet201 for 21 classes it has 40,194,538 parameters. The template family's 42,290,282 differ by an
+    auxiliary head of 480 instead of 224 channels (+2,070,272; here it is a quarter of its input, as in PSPNet),
+    an entrance of 3x3 convolutions (+29,312; here DenseNet's own, for which ImageNet weights exist), and the
+    missing last norm (-3,840; here it is used).
 
     Args:
         num_classes: channels of the logits.

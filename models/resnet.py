@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from models.blocks import conv_bn_relu, initialise
+from models.blocks import conv_bn_relu, init_weights
 from models.pretrained import adapt_first, load_pretrained
 from utils.system.lazy import lazy_import
 
@@ -61,7 +61,7 @@ class ResNetEncoder(nn.Module):
         self.channels = (net.bn1.num_features, wide // 8, wide // 4, wide // 2, wide)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features at strides 2, 4, 8, 16, 32 (the last ones at the output stride at most)."""
+        """Features (N, channels, H/s, W/s) at strides s of 2, 4, 8, 16, 32, limited to the output stride."""
         features = [self.stem(images)]
         features.append(self.layer1(self.maxpool(features[0])))
         for layer in (self.layer2, self.layer3, self.layer4):
@@ -70,9 +70,9 @@ class ResNetEncoder(nn.Module):
 
 
 def dilate_to(net: Any, output_stride: int) -> None:
-    """Trade the strides of the last stages of a torchvision ResNet for dilation.
+    """Replace the strides of the last stages of a torchvision ResNet by dilation.
 
-    As torchvision does it (the first block keeps the dilation of the stage before), but for basic blocks too.
+    This is torchvision's rule (the first block keeps the dilation of the stage before), for basic blocks too.
 
     Raises:
         ValueError: ``output_stride`` is not 8, 16 or 32.
@@ -87,7 +87,7 @@ def dilate_to(net: Any, output_stride: int) -> None:
 
 
 def dilate(layer: nn.Sequential, rates: Sequence[int]) -> None:
-    """Remove the stride of a stage and dilate its 3x3 convolutions, one rate per block (in turn)."""
+    """Remove the stride of a stage and dilate its 3x3 convolutions; the blocks take the rates in turn."""
     for index, block in enumerate(layer):
         rate = rates[index % len(rates)]
         for convolution in block.modules():
@@ -111,4 +111,4 @@ def _deepen(net: Any) -> None:
     first.downsample = nn.Sequential(
         nn.Conv2d(128, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
     )
-    initialise(net.conv1, net.bn1, first.conv1, first.downsample)
+    init_weights(net.conv1, net.bn1, first.conv1, first.downsample)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import conv_bn_relu, initialise
+from models.blocks import conv_bn_relu, init_weights
 from models.pretrained import adapt_first, load_pretrained
 from models.resnet import ResNetEncoder
 from utils.system.lazy import lazy_import
@@ -19,9 +19,9 @@ tv = lazy_import("torchvision.models")
 
 
 class SegNet(BaseModel):
-    """VGG16's convolutions, and their mirror image that unpools to where the maxima were.
+    """VGG16's convolutions and a mirrored decoder that unpools to the positions of the maxima.
 
-    29,449,355 parameters for 11 classes, as the authors' network. The backbone is torchvision's vgg16_bn.
+    It has 29,449,355 parameters for 11 classes, like the authors' network. The backbone is torchvision's vgg16_bn.
 
     Args:
         num_classes: channels of the logits.
@@ -37,7 +37,7 @@ class SegNet(BaseModel):
         if pretrained:
             load_pretrained(net, pretrained, "vgg16_bn")
         else:
-            initialise(net.features)
+            init_weights(net.features)
         adapt_first(net, in_channels, bool(pretrained))
         self.backbone = nn.ModuleList()  # one stage per level, each before its pooling
         stage: list[nn.Module] = []
@@ -58,7 +58,7 @@ class SegNet(BaseModel):
             )
         )
         self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
-        initialise(self.decoder, self.classifier)
+        init_weights(self.decoder, self.classifier)
 
     def _forward(self, images: Tensor) -> Tensor:
         features, places = images, []
@@ -67,15 +67,16 @@ class SegNet(BaseModel):
             places.append(place)
         for stage in self.decoder.children():  # N, 512, H/32, W/32 -> N, 64, H, W
             features = stage(unpool(features, places.pop()))
-        return self.classifier(features)
+        logits: Tensor = self.classifier(features)
+        return logits  # N, num_classes, H, W
 
 
 class SegResNet(BaseModel):
     """SegNet's idea on a ResNet: a mirrored decoder of bottlenecks, unpooled at the entrance.
 
-    On resnet50 for 21 classes 53,564,309 parameters, as in the template family. ResNet pools over
-    overlapping windows, whose maxima no unpooling can invert; here the decoder unpools to the largest value
-    of every 2x2 cell of the same features.
+    On resnet50 for 21 classes it has 53,564,309 parameters, like the template family's. ResNet pools over
+    overlapping windows, which unpooling cannot invert; here the decoder unpools to the position of the largest
+    value in every 2x2 cell of the same features.
 
     Args:
         num_classes: channels of the logits.
@@ -104,13 +105,14 @@ class SegResNet(BaseModel):
         self.head = nn.Sequential(
             nn.ConvTranspose2d(64, 64, 2, 2, bias=False), nn.Conv2d(64, num_classes, 3, padding=1)
         )
-        initialise(self.decoder, self.head)
+        init_weights(self.decoder, self.head)
 
     def _forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)
         place = pool(features[0])[1]  # cells of the stem's features: N, 64, H/4, W/4
         decoded = self.decoder(features[-1])  # N, 64, H/4, W/4
-        return self.head(unpool(decoded, place))
+        logits: Tensor = self.head(unpool(decoded, place))
+        return logits  # N, num_classes, H, W
 
 
 class _Shrink(nn.Module):
@@ -140,7 +142,7 @@ class _Shrink(nn.Module):
 
 
 def pool(features: Tensor) -> tuple[Tensor, Tensor]:
-    """2x2 max pooling; also which of the four pixels (0..3, row by row) held each maximum."""
+    """2x2 max pooling of (N, C, H, W), and the pixel of each cell (0..3, row by row) that held the maximum."""
     pooled, index = F.max_pool2d(features, 2, return_indices=True)
     width = features.shape[-1]  # even, so the parity of a flat index is the parity of its column
     return pooled, (index // width % 2) * 2 + index % 2
@@ -149,7 +151,7 @@ def pool(features: Tensor) -> tuple[Tensor, Tensor]:
 def unpool(features: Tensor, place: Tensor) -> Tensor:
     """Put every value on the pixel that :func:`pool` found, 0 on the other three.
 
-    torch's own unpooling is refused in deterministic mode; this is a product.
+    It is a product, because torch refuses its own unpooling in deterministic mode.
 
     Args:
         features: (N, C, h, w).

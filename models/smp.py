@@ -1,14 +1,14 @@
-"""Any network of segmentation-models-pytorch (an optional extra: requirements-smp.txt)."""
+"""Networks of segmentation-models-pytorch (an optional package: requirements/smp.txt)."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
+from utils.config.factory import did_you_mean
 
 
 class SMP(BaseModel):
@@ -24,7 +24,7 @@ class SMP(BaseModel):
 
     Raises:
         ValueError: the package is missing, or has no such architecture, encoder, weights or option, or the
-            two do not go together.
+            architecture does not fit the encoder.
     """
 
     stride = 32  # every encoder of the package takes multiples of 32
@@ -52,7 +52,7 @@ class SMP(BaseModel):
                 classes=num_classes,
                 **options,
             )
-        # what pairs that do not go together raise differs from encoder to encoder
+        # an architecture and an encoder that do not fit raise a different error for every encoder
         except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
             raise ValueError(f"architecture {architecture} with encoder {encoder_name}: {error}") from error
 
@@ -62,7 +62,8 @@ class SMP(BaseModel):
         return self.network.get_submodule("encoder")
 
     def _forward(self, images: Tensor) -> Tensor:
-        return self.network(images)
+        logits: Tensor = self.network(images)
+        return logits  # N, num_classes, H, W
 
 
 def _import_package() -> Any:
@@ -70,7 +71,7 @@ def _import_package() -> Any:
         import segmentation_models_pytorch as package
     except ImportError as error:
         raise ValueError(
-            f"needs segmentation-models-pytorch: pip install -r requirements-smp.txt ({error})"
+            f"needs segmentation-models-pytorch: pip install -r requirements/smp.txt ({error})"
         ) from error
     return package
 
@@ -87,7 +88,7 @@ def _architecture(package: Any, name: str) -> type[nn.Module]:
 
 
 def _check_encoder(package: Any, name: str, weights: str | None) -> None:
-    if name.startswith("tu-"):  # any network of timm: only building it tells
+    if name.startswith("tu-"):  # any network of timm, which only its constructor can check
         return
     if name not in package.encoders.encoders:
         raise ValueError(_unknown("encoder_name", name, list(package.encoders.encoders)))
@@ -105,6 +106,5 @@ def _check_options(cls: type[nn.Module], architecture: str, options: dict[str, A
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else f"; choose from: {', '.join(known) or 'none (null)'}"
+    hint = did_you_mean(name, known) or f"; choose from: {', '.join(known) or 'none (null)'}"
     return f"{what}: '{name}' is not offered{hint}"

@@ -1,4 +1,4 @@
-"""torchvision's own segmentation networks."""
+"""Segmentation networks of torchvision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TV(BaseModel):
 
     With the auxiliary head, for 21 classes: fcn_resnet50 35,322,218 parameters, fcn_resnet101 54,314,346,
     deeplabv3_resnet50 42,004,074, deeplabv3_resnet101 60,996,202, deeplabv3_mobilenet_v3_large 11,029,328;
-    lraspp_mobilenet_v3_large (which has none) 3,221,538.
+    lraspp_mobilenet_v3_large (which has no such head) 3,221,538.
 
     Args:
         num_classes: channels of the logits.
@@ -57,7 +57,7 @@ class TV(BaseModel):
             source = getattr(tv, name)(weights=None)
             load_pretrained(source, pretrained, name)
             inner = source.features if hasattr(source, "features") else source
-            weights, own = inner.state_dict(), network.backbone.state_dict()  # own: less the classifier
+            weights, own = inner.state_dict(), network.backbone.state_dict()  # without classifier
             network.backbone.load_state_dict({key: weights[key] for key in own})
         adapt_first(network.backbone, in_channels, bool(pretrained))
         self.backbone = network.backbone
@@ -67,9 +67,7 @@ class TV(BaseModel):
 
     def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
-        if self._levels:
-            return self.classifier(features)
-        logits = self.classifier(features["out"])
+        logits: Tensor = self.classifier(features if self._levels else features["out"])
         if self.aux_classifier is None or not self.training:
             return logits
         return SegmentationOutput(logits, (self.aux_classifier(features["aux"]),))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -71,16 +71,9 @@ def load_predictor(
         raise ConfigError("--weights: there is one model only; weights are for the members of an ensemble")
     target = resolve_device(device)
     arithmetic = resolve_precision(precision, target)
+    settings = _Settings(options or PredictOptions(), target, arithmetic, precision, trust)
     members = [
-        _load_member(
-            find_checkpoint(Path(path)),
-            configs[number] if configs else None,
-            options or PredictOptions(),
-            target,
-            arithmetic,
-            asked=precision,
-            trust=trust,
-        )
+        _load_member(find_checkpoint(Path(path)), configs[number] if configs else None, settings)
         for number, path in enumerate(paths)
     ]
     if len(members) == 1 and not always_ensemble:
@@ -163,37 +156,38 @@ def naming(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _load_member(
-    path: Path,
-    config: str | None,
-    options: PredictOptions,
-    device: torch.device,
-    precision: Precision,
-    *,
-    asked: str,
-    trust: bool,
-) -> Predictor:
+class _Settings(NamedTuple):
+    """The settings that all members of an ensemble share; ``asked`` is the precision as the user gave it."""
+
+    options: PredictOptions
+    device: torch.device
+    precision: Precision
+    asked: str
+    trust: bool
+
+
+def _load_member(path: Path, config: str | None, settings: _Settings) -> Predictor:
     if exported_format(path):
-        return _load_exported(path, config, options, device, asked=asked, trust=trust)
+        return _load_exported(path, config, settings)
     checkpoint = load_checkpoint(path)
     if config is not None:
         _compare(config, checkpoint.get("arch"), path)
     with naming(path):
         model, info = model_from_checkpoint(checkpoint)
-    return Predictor(model, info, device, precision, options.with_window(checkpoint.get("crop_size")))
+    options = settings.options.with_window(checkpoint.get("crop_size"))
+    return Predictor(model, info, settings.device, settings.precision, options)
 
 
-def _load_exported(
-    path: Path, config: str | None, options: PredictOptions, device: torch.device, *, asked: str, trust: bool
-) -> Predictor:
+def _load_exported(path: Path, config: str | None, settings: _Settings) -> Predictor:
     """Load a file of export.py, which computes in float32 whatever the other members do."""
-    model, facts = load_exported(path, device, trust=trust)
+    model, facts = load_exported(path, settings.device, trust=settings.trust)
     if config is not None:
         _compare(config, dict(facts.arch), path)
-    if asked in ("bf16", "fp16"):
-        logger.warning("%s: an exported model computes in fp32, not in %s", path, asked)
-    precision = Precision("fp32", device.type)
-    return Predictor(model, facts.info, device, precision, options.with_window(facts.crop_size))
+    if settings.asked in ("bf16", "fp16"):
+        logger.warning("%s: an exported model computes in fp32, not in %s", path, settings.asked)
+    precision = Precision("fp32", settings.device.type)
+    options = settings.options.with_window(facts.crop_size)
+    return Predictor(model, facts.info, settings.device, precision, options)
 
 
 def _compare(config: str, arch: Any, path: Path) -> None:

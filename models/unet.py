@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import ALIGN_CORNERS, BaseModel
-from models.blocks import conv_bn_relu, initialise
+from models.blocks import conv_bn_relu, init_weights
 from models.resnet import ResNetEncoder, ResNetName
 from utils.config.annotations import PositiveInt
 
@@ -14,7 +14,7 @@ from utils.config.annotations import PositiveInt
 class UNet(BaseModel):
     """U-Net with batch norm and convolutions that keep the size (the paper's lose two pixels each).
 
-    With the default width: 31,037,698 parameters for 2 classes, 17,263,042 with ``bilinear``.
+    With the default width it has 31,037,698 parameters for 2 classes, 17,263,042 with ``bilinear``.
 
     Args:
         num_classes: channels of the logits.
@@ -34,7 +34,7 @@ class UNet(BaseModel):
     ) -> None:
         super().__init__(num_classes, in_channels)
         widths = [base_channels * 2**level for level in range(5)]
-        factor = 2 if bilinear else 1  # without weights to halve them, the channels are halved beforehand
+        factor = 2 if bilinear else 1  # resizing has no weights that halve the channels
         widths[4] //= factor
         self.inc = _double(in_channels, widths[0])
         self.down = nn.ModuleList(
@@ -55,15 +55,16 @@ class UNet(BaseModel):
         features = skips.pop()  # N, 16w, H/16, W/16
         for up in self.up:
             features = up(features, skips.pop())
-        return self.outc(features)  # N, num_classes, H, W
+        logits: Tensor = self.outc(features)
+        return logits  # N, num_classes, H, W
 
 
 class UNetResnet(BaseModel):
     """U-Net's decoder on a ResNet.
 
-    A narrow decoder (192 to 32 channels): every level is a 3x3 convolution and a transposed one that
-    doubles the size. On resnet50 30,000,528 parameters for 21 classes with ``deep_stem``, and 123,776
-    fewer with torchvision's stem, which is the default because that is what ImageNet weights exist for.
+    The decoder is narrow (192 to 32 channels): every level is a 3x3 convolution and a transposed one that
+    doubles the size. On resnet50 it has 30,000,528 parameters for 21 classes with ``deep_stem``, and 123,776
+    fewer with torchvision's stem, which is the default because ImageNet weights exist for that one.
 
     Args:
         num_classes: channels of the logits.
@@ -93,17 +94,18 @@ class UNetResnet(BaseModel):
             nn.Conv2d(32, 32, 3, padding=1),
             nn.Conv2d(32, num_classes, 1, bias=False),
         )
-        initialise(self.up, self.last)
+        init_weights(self.up, self.last)
 
     def _forward(self, images: Tensor) -> Tensor:
         _, f1, f2, f3, features = self.backbone(images)  # strides 4, 8, 16, 32
         for up, skip in zip(self.up, (f3, f2, f1), strict=False):
             features = torch.cat([up(features), skip], dim=1)
-        return self.last(self.up[3](features))  # N, num_classes, H, W
+        logits: Tensor = self.last(self.up[3](features))
+        return logits  # N, num_classes, H, W
 
 
 class _Up(nn.Module):
-    """Doubles the size, appends the skip connection, convolves twice."""
+    """Decoder level: doubles the size, appends the skip connection, convolves twice."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int, bilinear: bool) -> None:
         super().__init__()
@@ -117,7 +119,8 @@ class _Up(nn.Module):
             self.conv = _double(in_channels // 2 + skip_channels, out_channels)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        return self.conv(torch.cat([skip, self.up(features)], dim=1))
+        fused: Tensor = self.conv(torch.cat([skip, self.up(features)], dim=1))
+        return fused
 
 
 def _double(in_channels: int, out_channels: int, middle: int | None = None) -> nn.Sequential:

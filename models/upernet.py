@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import PyramidPooling, conv_bn_relu, initialise, resize_like
+from models.blocks import PyramidPooling, conv_bn_relu, init_weights, resize_like
 from models.resnet import ResNetEncoder, ResNetName
 from utils.config.annotations import PositiveInt
 
@@ -14,8 +14,8 @@ from utils.config.annotations import PositiveInt
 class UperNet(BaseModel):
     """Pyramid pooling on top of a feature pyramid, all levels fused (the paper's object branch).
 
-    For 21 classes 108,304,725 parameters on resnet50 and 127,296,853 on resnet101: 1,180,160 more than the
-    template family's 107,124,565 and 126,116,693, whose three smoothing convolutions are one and the same.
+    For 21 classes it has 108,304,725 parameters on resnet50 and 127,296,853 on resnet101: 1,180,160 more than
+    the template family's 107,124,565 and 126,116,693, whose three smoothing convolutions share their weights.
 
     Args:
         num_classes: channels of the logits.
@@ -46,7 +46,7 @@ class UperNet(BaseModel):
         self.smooth = nn.ModuleList(nn.Conv2d(fpn_channels, fpn_channels, 3, padding=1) for _ in range(3))
         self.fuse = conv_bn_relu(4 * fpn_channels, fpn_channels)
         self.head = nn.Conv2d(fpn_channels, num_classes, 3, padding=1)
-        initialise(self.top, self.lateral, self.smooth, self.fuse, self.head)
+        init_weights(self.top, self.lateral, self.smooth, self.fuse, self.head)
 
     def _forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)[1:]
@@ -55,4 +55,6 @@ class UperNet(BaseModel):
         for i in (2, 1, 0):  # top down: strides 16, 8, 4
             levels[i] = levels[i] + resize_like(levels[i + 1], levels[i])
         smooth = [s(level) for s, level in zip(self.smooth, levels, strict=False)] + [levels[3]]
-        return self.head(self.fuse(torch.cat([resize_like(level, smooth[0]) for level in smooth], dim=1)))
+        fused = self.fuse(torch.cat([resize_like(level, smooth[0]) for level in smooth], dim=1))
+        logits: Tensor = self.head(fused)
+        return logits  # N, num_classes, H/4, W/4

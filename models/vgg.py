@@ -9,21 +9,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import is_exporting
-from models.blocks import initialise
+from models.blocks import init_weights
 from models.pretrained import adapt_first, load_pretrained
 from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
 
 VGGName = Literal["vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"]
-_PIXELS = 1024  # of a batch, up to which the matrix product was faster than the convolution
+HIDDEN = 4096  # channels of fc6 and fc7
+_PIXELS = 1024  # pixels of a batch up to which the matrix product was faster than the convolution
 
 
 class WideConv2d(nn.Conv2d):
-    """A dense convolution of stride 1 that keeps the size, as one matrix product where that is faster.
+    """Convolution of stride 1 that keeps the size, computed as one matrix product where that is faster.
 
-    That is on CPUs in reduced precision, for few pixels: oneDNN rearranges the weights of a convolution at every
-    pass, but multiplies by them as they lie. Results differ by rounding only; parameters are those of ``Conv2d``.
+    That is so on CPUs in reduced precision, for few pixels: oneDNN rearranges the weights of a convolution in
+    every pass, those of a matrix product never. Results differ by rounding only; the parameters are those of
+    ``Conv2d``.
 
     Args:
         in_channels: channels of the input.
@@ -35,7 +37,7 @@ class WideConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        """Convolve (N, in_channels, H, W) to (N, out_channels, H, W)."""
         if not self._multiplies(images):
             return super().forward(images)
         side, reach = self.kernel_size[0], self.kernel_size[0] // 2
@@ -55,12 +57,15 @@ class WideConv2d(nn.Conv2d):
 
 
 class FullyConvolutionalVGG(nn.Module):
-    """VGG with its two hidden classifier layers as convolutions, as FCN uses it.
+    """VGG with its two hidden classifier layers as convolutions, the backbone of FCN.
 
     Args:
         name: which VGG of torchvision.
         in_channels: channels of the images.
         pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+
+    Attributes:
+        channels: channels of the three outputs.
     """
 
     def __init__(self, name: VGGName, in_channels: int = 3, pretrained: bool | str = False) -> None:
@@ -74,23 +79,16 @@ class FullyConvolutionalVGG(nn.Module):
         self.to_pool3 = nn.Sequential(*layers[: ends[2]])
         self.to_pool4 = nn.Sequential(*layers[ends[2] : ends[3]])
         self.to_pool5 = nn.Sequential(*layers[ends[3] :])
-        self.fc6 = WideConv2d(512, 4096, 7)
-        self.fc7 = WideConv2d(4096, 4096, 1)
+        self.fc6 = WideConv2d(512, HIDDEN, 7)
+        self.fc7 = WideConv2d(HIDDEN, HIDDEN, 1)
+        self.channels = (256, 512, HIDDEN)
         self.relu = nn.ReLU(inplace=True)
         self.drop = nn.Dropout(0.5)
         if pretrained:
-            with torch.no_grad():
-                for convolution, linear in (
-                    (self.fc6, source.classifier[0]),
-                    (self.fc7, source.classifier[3]),
-                ):
-                    pretrained_layer = {
-                        "weight": linear.weight.view_as(convolution.weight),
-                        "bias": linear.bias,
-                    }
-                    convolution.load_state_dict(pretrained_layer)
+            _copy_linear(source.classifier[0], self.fc6)
+            _copy_linear(source.classifier[3], self.fc7)
         else:
-            initialise(self)
+            init_weights(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features at stride 8 (256 channels), 16 (512) and 32 (4096)."""
@@ -100,3 +98,10 @@ class FullyConvolutionalVGG(nn.Module):
         fc6 = self.drop(self.relu(self.fc6(pool5)))
         fc7 = self.drop(self.relu(self.fc7(fc6)))  # N, 4096, H/32, W/32
         return pool3, pool4, fc7
+
+
+@torch.no_grad()
+def _copy_linear(linear: nn.Linear, convolution: nn.Conv2d) -> None:
+    """Give a convolution the weights of a linear layer over the same window."""
+    weight = linear.weight.view_as(convolution.weight)
+    convolution.load_state_dict({"weight": weight, "bias": linear.bias})

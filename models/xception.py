@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from models.blocks import initialise
+from models.blocks import init_weights
 from models.pretrained import adapt_first, load_file
 
 
@@ -22,7 +22,7 @@ class XceptionEncoder(nn.Module):
         channels: channels of the outputs at strides 2, 4 and ``output_stride``.
 
     Raises:
-        ValueError: ``pretrained`` is true: there are no weights with a published checksum.
+        ValueError: ``pretrained`` is true, but no weights with a checksum are published.
     """
 
     channels = (64, 128, 2048)
@@ -54,13 +54,13 @@ class XceptionEncoder(nn.Module):
                 for a, b in ((1024, 1536), (1536, 1536), (1536, 2048))
             ),
         )
-        initialise(self)
+        init_weights(self)
         if pretrained:
             load_file(self, pretrained)
         adapt_first(self, in_channels, bool(pretrained))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features at strides 2, 4 and the output stride."""
+        """Features (N, channels, H/s, W/s) at strides s of 2, 4 and the output stride."""
         stem = self.stem(images)  # N, 64, H/2, W/2
         low = self.entry1(stem)  # N, 128, H/4, W/4
         high = self.exit(self.middle(self.entry2(low)))  # N, 2048, H/16, W/16
@@ -68,7 +68,7 @@ class XceptionEncoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """Three separable convolutions, each after a ReLU, around a shortcut."""
+    """Residual block of three separable convolutions, each after a ReLU."""
 
     def __init__(self, widths: list[int], stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -84,7 +84,8 @@ class _Block(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.body(features) + self.shortcut(features)
+        summed: Tensor = self.body(features) + self.shortcut(features)
+        return summed
 
 
 def _separable(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

@@ -28,8 +28,8 @@ def problems_of(config: dict[str, Any]) -> list[str]:
     return []
 
 
-def open_data(spec: dict[str, Any], path: str = "train_loader", seed: int = 0) -> BaseDataLoader:
+def open_data(spec: dict[str, Any], path: str = "train_loader") -> BaseDataLoader:
     """Open the data that ``{"type": ..., "args": ...}`` names, checked first."""
     component = Component.from_plain(spec, path)
     require(DATA_SETS, component, path)
-    return open_loader(component, path, seed)
+    return open_loader(component, path, component.args.get("seed", 0))

@@ -1,51 +1,51 @@
-"""Imports run one way, and importing a module does nothing else."""
+"""Imports run one way, importing a module does nothing else, and rooms stay small."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.architecture import (
+    NEVER,
+    arrows,
+    files,
+    floor_of,
+    imported_modules,
+    longest_files,
+    longest_functions,
+    module_of,
+    room_of,
+)
 from tests.conftest import ROOT
 
-ROOMS = (*sorted(path.stem for path in ROOT.glob("*.py")), "dataloaders", "models", "base", "utils")
-FORBIDDEN = {
-    "utils": {"base", "models", "dataloaders", "trainer", "train", "inference", "evaluate"},
-    "base": {"models", "dataloaders", "trainer", "train", "inference", "evaluate"},
-    "models": {"dataloaders", "trainer", "train", "inference", "evaluate"},
-    "dataloaders": {"models", "trainer", "train", "inference", "evaluate"},
-    "trainer": {"models", "dataloaders", "train", "inference", "evaluate"},
-    "inference": {"dataloaders", "trainer", "train"},
-    "export": {"dataloaders", "trainer", "train"},
-    "vote": {"dataloaders", "trainer", "train"},
-    "png2rle": {"dataloaders", "trainer", "train", "models", "base"},
-    "evaluate": {"trainer", "train"},
-}
+PROGRAMS = {path.stem for path in ROOT.glob("*.py")}
 
 
-def files(room: str) -> list[Path]:
-    single = ROOT / f"{room}.py"
-    return [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
+def test_every_room_imports_lower_layers_only():
+    climbing = [f"{here} imports {there}" for here, there in arrows() if floor_of(there) >= floor_of(here)]
+    assert not climbing
 
 
-def imported(file: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add((node.module or "").split(".")[0])
-    return names
+def test_no_program_imports_another():
+    for file in files():
+        programs = {name for name in imported_modules(file) if name in PROGRAMS - {"trainer"}}
+        assert not programs, f"{file} imports {programs}"
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_imports_run_one_way(room):
-    assert files(room)
-    for file in files(room):
-        assert not imported(file) & FORBIDDEN[room], file
+@pytest.mark.parametrize("program", NEVER)
+def test_a_program_does_without_rooms_that_it_does_not_need(program):
+    reached, waiting = set(), [program]
+    modules = {module_of(file): file for file in files()}
+    while waiting:
+        name = waiting.pop()
+        if name in reached or name not in modules:
+            continue
+        reached.add(name)
+        waiting += imported_modules(modules[name])
+    rooms = {room_of(name) for name in reached}
+    assert len(rooms) > 3 and not rooms & NEVER[program]
 
 
 def test_catalogues_import_nothing_heavy_and_change_nothing():
@@ -63,7 +63,19 @@ def test_catalogues_import_nothing_heavy_and_change_nothing():
 
 
 @pytest.mark.parametrize("words", ["except:", "TODO", "FIXME"])
-def test_nothing_unfinished(words):
-    for room in ROOMS:
-        for file in files(room):
-            assert words not in file.read_text(encoding="utf-8"), file
+def test_nothing_is_unfinished(words):
+    for file in files():
+        assert words not in file.read_text(encoding="utf-8"), file
+
+
+def test_functions_and_files_stay_small():
+    assert [name for lines, name in longest_functions() if lines > 50] == []
+    assert [name for lines, name in longest_files() if lines > 300] == []
+    assert sum(1 for line in (ROOT / "train.py").open(encoding="utf-8")) <= 180
+
+
+def test_the_structure_can_be_printed():
+    command = [sys.executable, "-m", "tests.architecture"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "0 of them not downward" in done.stdout

@@ -72,7 +72,7 @@ def test_every_kind_of_broken_pair_is_reported_at_once(data, capsys):
     code, text, _ = run(data, capsys)
     assert code == 2
     for words in (
-        "1 masks are colour pictures", "1 image and mask differ in size", "1 images cannot be read",
+        "1 masks are colour images", "1 image and mask differ in size", "1 images cannot be read",
         "1 masks cannot be read", "1 masks are JPEGs", "40x32", "40x30",
     ):  # fmt: skip
         assert words in text, words
@@ -97,8 +97,8 @@ def test_pictures_in_two_splits_are_found(data, capsys):
     save(data / "val" / "i" / "4.png", almost.clip(0, 255).astype(np.uint8))
     code, text, _ = run(data, capsys)
     assert code == 0
-    assert "1 pictures are in train_loader (train) and in val_loader (val)" in text
-    assert "1 pictures in val_loader (val) look almost like one in" in text
+    assert "1 images are in train_loader (train) and in val_loader (val)" in text
+    assert "1 images in val_loader (val) look almost like one in" in text
 
 
 def test_missing_pairs_are_one_line(data, capsys):

@@ -224,7 +224,7 @@ def test_a_missing_package_is_named_before_any_work(checkpoint, monkeypatch, cap
     monkeypatch.setitem(sys.modules, package, None)
     assert export.main(["-m", str(checkpoint)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert package in line and "requirements-onnx.txt" in line
+    assert package in line and "requirements/onnx.txt" in line
 
 
 def test_an_opset_that_cannot_be_reached_is_refused(checkpoint, tmp_path, capsys):
@@ -385,7 +385,7 @@ def test_an_exported_file_is_no_checkpoint_to_train_from(exported, capsys):
 def test_onnxruntime_that_is_missing_is_named(tmp_path, monkeypatch):
     (tmp_path / "m.onnx").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match=r"requirements-onnx\.txt"):
+    with pytest.raises(ConfigError, match=r"requirements/onnx\.txt"):
         load_exported(tmp_path / "m.onnx")
 
 
@@ -393,7 +393,7 @@ def test_facts_that_are_malformed_are_one_line():
     strings = ExportFacts(INFO, 16, None, {"type": "UNet"}).to_strings()
     assert ExportFacts.from_strings(strings, "m").info == INFO
     for name, text in (("classes", "[1"), ("palette", "[[0, 0, 0]]"), ("stride", '"x"'), ("arch", "3")):
-        with pytest.raises(CheckpointError, match=r"m\.onnx: what it carries"):
+        with pytest.raises(CheckpointError, match=r"m\.onnx: the facts in the file"):
             ExportFacts.from_strings({**strings, name: text}, "m.onnx")
 
 

@@ -144,22 +144,6 @@ def test_wrong_number_of_class_names(tmp_path, capsys):
 
 def test_photos_are_not_taken_for_masks(tmp_path, capsys):
     write(tmp_path, "i", "m")
-    for number in range(6):  # the same pictures once more, smaller
+    for number in range(6):  # the same images once more, smaller
         Image.fromarray(picture((48, 64), 5 * number)).save(tmp_path / f"{number:02d}.png")
     assert run(tmp_path, capsys)[0]["train_loader"]["args"]["masks"] == "m"
-
-
-@pytest.mark.parametrize(("thing", "thickness"), [("disc", 0.5), ("lines", 0.03), ("nothing", 0.0)])
-def test_the_thickness_of_things_is_that_of_the_largest_circle_in_them(tmp_path, thing, thickness):
-    from utils.survey.probe import probe
-
-    for number in range(4):
-        save(tmp_path / "images" / f"{number}.jpg", picture((200, 300), number))
-        mask = np.zeros((200, 300), np.uint8)
-        if thing == "disc":
-            y, x = np.ogrid[:200, :300]
-            mask[(y - 100) ** 2 + (x - 140) ** 2 <= 50**2] = 255
-        elif thing == "lines":
-            mask[::20] = mask[1::20] = mask[2::20] = mask[3::20] = mask[4::20] = mask[5::20] = 255
-        save(tmp_path / "masks" / f"{number}.png", mask)
-    assert probe(tmp_path).thickness == pytest.approx(thickness, abs=0.02)

@@ -22,8 +22,6 @@ from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, camvid, save, voc
 from tests.experiments import open_data
-from utils.data.sampler import EpochBatches
-from utils.data.splits import split_groups
 from utils.errors import ConfigError, DataError, LabelError
 
 WORKERS = [
@@ -70,8 +68,11 @@ def test_an_illegal_value_is_named_with_file_and_share(tmp_path, workers):
     mask[5, 7] = 37
     save(tmp_path / "trainannot" / "0001TP_3.png", mask)
     loader = CamVid(**args, split="train", batch_size=2, **workers)
-    with pytest.raises(LabelError, match=r"0001TP_3.png: value 37 at 0.0326 % .* row 5, column 7"):
+    with pytest.raises(LabelError, match=r"0001TP_3.png: value 37 at 0.0326 % .* row 5, column 7") as caught:
         batches(loader)
+    error = caught.value  # of a worker process, its facts have come through a pickle
+    assert (error.kind, error.values, error.pixels, error.first) == ("unknown_value", (37,), 1, (5, 7))
+    assert error.paths == (tmp_path / "trainannot" / "0001TP_3.png",) and error.share == 1 / (48 * 64)
 
 
 def test_a_dead_worker_is_one_line(tmp_path):
@@ -170,9 +171,9 @@ def test_repeat_fills_a_batch_and_is_refused_for_validation():
 
 
 def test_a_misspelt_argument_gets_a_hint():
-    spec = {"type": "VOC", "args": {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}}
+    args = {"batch_size": 2, "split": "train", "data_dir": "x", "crop_sise": 3}
     with pytest.raises(ConfigError, match=r"crop_sise: VOC has no such argument; did you mean 'crop_size'"):
-        open_data(spec)
+        open_data({"type": "VOC", "args": args})
 
 
 @pytest.mark.parametrize(("args", "message"), [
@@ -188,9 +189,9 @@ def test_a_misspelt_argument_gets_a_hint():
 ])  # fmt: skip
 def test_bad_options_are_config_errors(args, message):
     """D32: augment beside val is one of them."""
-    spec = {"type": "Shapes", "args": {"batch_size": 2, "split": "train", **args}}
+    args = {"batch_size": 2, "split": "train", **args}
     with pytest.raises(ConfigError, match=message):
-        open_data(spec)
+        open_data({"type": "Shapes", "args": args})
 
 
 def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
@@ -212,30 +213,6 @@ def test_a_family_training_config_is_taken_as_it_is(tmp_path):
     assert batches(loader)[0].images.shape == (2, 38, 38, 3)
 
 
-def test_batches_cover_every_sample_once_per_epoch():
-    sampler = EpochBatches(10, 3, lambda e, i: (e, i), shuffle=True, drop_last=False, seed=1)
-    orders = []
-    for epoch in (1, 2):
-        sampler.epoch = epoch
-        flat = [key for part in sampler for key in part]
-        assert sorted(index for _, index in flat) == list(range(10))
-        assert {number for number, _ in flat} == {epoch}
-        orders.append([index for _, index in flat])
-    assert orders[0] != orders[1]
-
-
-def test_groups_are_never_divided():
-    groups = [f"car{i // 16}" for i in range(160)]
-    train, val = split_groups(groups, 0.2)
-    assert sorted(train + val) == list(range(160)) and len(val) == 32
-    assert not {groups[i] for i in train} & {groups[i] for i in val}
-    assert split_groups(groups, 48)[1] != [] and len(split_groups(groups, 48)[1]) == 48
-    with pytest.raises(ValueError, match="no image"):
-        split_groups(groups, 160)
-    with pytest.raises(ValueError, match="cannot be split"):
-        split_groups(["a", "a"], 0.5)
-
-
 def test_worker_processes_start_after_cv2_has_run_in_several_threads():
     """A forked cv2 waits for ever for the threads that its parent had, once their number is set."""
     code = (
@@ -255,3 +232,38 @@ def test_worker_processes_start_after_cv2_has_run_in_several_threads():
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)  # the worker as well, if it hangs
+
+
+def test_mistakes_of_loader_and_data_set_are_found_together_before_anything_is_read():
+    args = {
+        "batch_size": 2, "split": "trian", "data_dir": "nowhere", "val": True, "val_split": 0.2, "repeat": 3,
+        "cache": "ram", "worker_type": "process", "num_workers": 1, "augment": True,
+    }  # fmt: skip
+    problems = VOC.check_arguments(args, "val_loader.args")
+    assert [problem.split(": ")[0] for problem in problems] == [
+        f"val_loader.args.{key}" for key in ("val_split", "repeat", "cache", "split", "augment")
+    ]
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    ({"val": True, "val_split": 0.5}, "val_split: it divides training data"),
+    ({"val_split": 1.5}, "val_split: 1.5 is neither a share below 1 nor a whole number of images"),
+    ({"val": True, "repeat": 2}, "repeat: validation data"),
+    ({"cache": "ram", "worker_type": "process", "num_workers": 2}, "cache: 'ram' is shared by threads only"),
+])  # fmt: skip
+def test_constructors_refuse_what_the_check_refuses(args, message):
+    args = {"batch_size": 2, "split": "train", "num_images": 8, **args}
+    (problem,) = Shapes.check_arguments(args, "")
+    with pytest.raises(ValueError) as caught:
+        Shapes(**args)
+    assert str(caught.value) == problem and problem.startswith(message)
+
+
+@pytest.mark.parametrize("args", [
+    {"val_split": 2.0}, {"val_split": 1}, {"val_split": 0.5}, {"val_split": None}, {"val": True, "val_split": 0.0},
+    {"cache": "ram", "worker_type": "process"}, {"cache": "ram", "num_workers": 2}, {"val": True, "repeat": 1},
+])  # fmt: skip
+def test_options_that_agree_are_accepted(args):
+    args = {"batch_size": 2, "split": "train", "num_images": 8, "image_size": 32, **args}
+    assert Shapes.check_arguments(args, "train_loader.args") == []
+    assert len(Shapes(**args).dataset) > 0

@@ -6,10 +6,7 @@ from PIL import Image
 
 from base import BaseDataSet
 from base.base_dataset import Sample, SampleKey
-from dataloaders.camvid import CamVidDataSet
-from dataloaders.shapes import ShapesDataSet
-from dataloaders.voc import VOCDataSet
-from tests.dataloaders.trees import blocks, camvid, picture, save, voc
+from tests.dataloaders.trees import blocks, picture, save
 from utils.errors import DataError
 
 
@@ -123,49 +120,50 @@ def test_draws_depend_on_seed_epoch_and_index_alone(tmp_path):
     assert not np.array_equal(a.load(SampleKey(5, 0)).image, make(2).load(SampleKey(5, 0)).image)
 
 
-def test_voc_takes_both_kinds_of_lists_and_every_place_of_the_folder(tmp_path):
-    args = voc(tmp_path)
-    for data_dir in (tmp_path, tmp_path / "VOC2012"):
-        assert len(VOCDataSet(str(data_dir), "train")) == 4
-    bare, paths = (VOCDataSet(**args, split=split) for split in ("train_aug", "trainval_aug"))
-    assert [s[:3] for s in bare.files] == [s[:3] for s in paths.files]
-    assert "SegmentationClassAug" in str(bare.files[0].mask)
-    test = VOCDataSet(**args, split="test")
-    assert (test.load(SampleKey(0, 0)).label == 255).all()
+class TestArgumentsOfAConfig:
+    """Mistakes are found before a file is read."""
 
+    def test_every_mistake_is_one_line_with_its_path(self):
+        args = {"data_dir": "nowhere", "split": "trian", "val": True, "augment": True, "blur": [2.0, 1.0]}
+        problems = Pairs.check_arguments(args, "val_loader.args")
+        assert problems == [
+            "val_loader.args.split: there is no 'trian'; choose from: train",
+            "val_loader.args.augment: augment and val exclude each other: validation data is never augmented",
+            "val_loader.args.blur: 2.0 to 1.0 is no range",
+        ]
 
-def test_voc_names_what_its_lists_name_and_is_not_there(tmp_path):
-    args = voc(tmp_path)
-    (tmp_path / "VOC2012" / "SegmentationClass" / "2007_000001.png").unlink()
-    with pytest.raises(DataError, match=r"1 masks of the list are missing: .*2007_000001\.png"):
-        VOCDataSet(**args, split="train")
-    (tmp_path / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt").write_text("\n \n")
-    with pytest.raises(DataError, match="'val' has no images"):
-        VOCDataSet(**args, split="val")
+    @pytest.mark.parametrize("options", [
+        {"split": "trian"}, {"val": True, "augment": True}, {"blur": [2.0, 1.0]},
+    ])  # fmt: skip
+    def test_constructors_refuse_in_the_same_words(self, options, tmp_path):
+        args = {"data_dir": pair(tmp_path), "split": "train", **options}
+        (problem,) = Pairs.check_arguments(args, "")
+        with pytest.raises(ValueError) as caught:
+            Pairs(**args)
+        assert str(caught.value) == problem
 
+    def test_a_single_class_needs_a_background(self, tmp_path):
+        class Single(Pairs):
+            classes = ("cell",)
 
-def test_camvid_pairs_by_name(tmp_path):
-    """D19, D20: one mask less is an error, not a shift of all that follow."""
-    args = camvid(tmp_path)
-    (tmp_path / "trainannot" / "0001TP_1.png").unlink()
-    with pytest.raises(DataError, match=r"1 images have no mask: .*0001TP_1\.jpg"):
-        CamVidDataSet(**args, split="train")
-    dataset = CamVidDataSet(**args, split="val")
-    assert dataset._load_data(0)[1].max() == 255  # 11 is void
-    save(tmp_path / "val" / "0001TP_0.png", picture((48, 64), 9))
-    with pytest.raises(DataError, match="same name"):
-        CamVidDataSet(**args, split="val")
+        (problem,) = Single.check_arguments({"split": "train"}, "train_loader.args")
+        assert problem.startswith("train_loader.args.classes: a single class cannot be learned; ")
+        assert 'put the background first: ["background", "cell"]' in problem and "one logit" in problem
+        with pytest.raises(ValueError, match="a single class cannot be learned"):
+            Single(pair(tmp_path), "train")
 
+    def test_splits_that_a_constructor_sets_are_not_judged_before_it_runs(self, tmp_path):
+        class Years(BaseDataSet):
+            classes = ("a", "b", "c")
 
-def test_shapes_are_the_same_every_time_and_differ_between_splits():
-    train, again, val = (ShapesDataSet(s, num_images=8) for s in ("train", "train", "val"))
-    hashes = set()
-    for index in range(8):
-        image, label, _ = train._load_data(index)
-        other = again._load_data(index)
-        assert np.array_equal(image, other[0]) and np.array_equal(label, other[1])
-        hashes |= {image.tobytes(), val._load_data(index)[0].tobytes()}
-        assert (label == 255).any() and set(np.unique(label)) <= {*range(7), 255}
-    assert len(hashes) == 16
-    seen = {int(v) for i in range(40) for v in np.unique(ShapesDataSet("train")._load_data(i)[1])}
-    assert seen == {*range(7), 255}
+            def __init__(self, data_dir, split, years=(2001,), **options):
+                self.splits = [str(year) for year in years]
+                super().__init__(data_dir, split, **options)
+
+            def _set_files(self):
+                self.files = [Sample("x", self.root / "x.jpg", self.root / "x_m.png")]
+
+        assert Years.check_arguments({"split": "2001"}, "") == []
+        assert len(Years(pair(tmp_path), "2001")) == 1
+        with pytest.raises(ValueError, match="there is no '2002'; choose from: 2001"):
+            Years(str(tmp_path), "2002")

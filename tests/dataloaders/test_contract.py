@@ -15,6 +15,7 @@ from base import BaseDataLoader
 from dataloaders.build import DATA_SETS
 from tests.dataloaders.trees import BUILDERS
 from tests.experiments import open_data
+from utils.config.annotations import accepts, describe, may_change
 from utils.errors import DataError
 
 NAMES = sorted(DATA_SETS.classes())
@@ -174,3 +175,58 @@ def test_signatures_carry_no_open_arguments():
         parameters = inspect.signature(getattr(dataloaders, name)).parameters.values()
         assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters), name
         assert not any(isinstance(p.annotation, str) for p in parameters), name
+
+
+# name of a parameter -> its default; the published signature of every loader has these, in this order
+_FIRST = ["batch_size", "data_dir", "split"]
+_LOADER = {
+    "shuffle": None, "num_workers": 0, "worker_type": "thread", "val_split": None, "drop_last": None,
+    "prefetch_factor": 2, "repeat": 1, "seed": 0,
+}  # fmt: skip
+_OWN: dict[str, dict[str, Any]] = {
+    "CityScapes": {"mode": "fine"},
+    "Cityscapes": {"mode": "fine"},
+    "COCO": {"partition": "CocoStuff164k"},
+    "Shapes": {"num_images": None, "image_size": 96},
+    "Folder": {
+        "split": "train", "images": "images", "masks": "masks", "image_suffix": "", "mask_suffix": "",
+        "values": None, "void": None, "colors": None, "color_masks": False, "void_colors": None,
+        "list_file": None, "val_fraction": None, "folds": None, "fold": 0, "group": None, "channels": 3,
+        "value_range": None, "mean": None, "std": None,
+    },
+}  # fmt: skip
+_REQUIRED = {
+    "Shapes": ["batch_size", "split"],
+    "Folder": ["batch_size", "data_dir", "classes"],
+}
+_COMMON = {
+    "base_size": None, "crop_size": None, "augment": None, "scale": None, "flip": True, "vertical_flip": False,
+    "rotate": False, "elastic": False, "grid": False, "blur": False, "brightness": 0.0, "contrast": 0.0,
+    "saturation": 0.0, "hue": 0.0, "albumentations": None, "min_valid": 0.0, "class_crop": 0.0, "cache": None,
+    "val": False, "return_id": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_signature_has_these_options_in_this_order(name):
+    parameters = inspect.signature(getattr(dataloaders, name)).parameters.values()
+    required = _REQUIRED.get(name, _FIRST)
+    defaults = {**_LOADER, **_OWN.get(name, {}), **_COMMON}
+    assert [item.name for item in parameters] == [*required, *defaults]
+    assert [item.default for item in parameters] == [inspect.Parameter.empty] * len(required) + list(
+        defaults.values()
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_that_results_do_not_depend_on_may_change(name):
+    """A mark says so, and neither the check of a value nor its description sees the mark."""
+    annotations = {
+        key: item.annotation for key, item in inspect.signature(getattr(dataloaders, name)).parameters.items()
+    }
+    free = {"data_dir", "num_workers", "worker_type", "prefetch_factor", "cache"} & annotations.keys()
+    assert {key for key in annotations if may_change(annotations[key], "train_loader")} == free
+    assert {key for key in annotations if may_change(annotations[key], "val_loader")} == free | {"batch_size"}
+    assert not accepts(0, annotations["batch_size"]) and accepts(None, annotations["cache"])
+    assert describe(annotations["worker_type"]) == "one of 'thread', 'process'"
+    assert describe(annotations["num_workers"]) == "a whole number, at least 0"

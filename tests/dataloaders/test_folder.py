@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from base.base_dataset import SampleKey
-from dataloaders.folder import FolderDataSet
+from dataloaders.folder import Folder, FolderDataSet
 from tests.dataloaders.trees import blocks, folder, picture, save
 from tests.experiments import open_data
 from utils.errors import ConfigError, DataError, LabelError
@@ -186,6 +186,33 @@ def test_images_without_masks(tmp_path):
     ({"clases": ["a"]}, "did you mean 'classes'"),
 ])  # fmt: skip
 def test_mistakes_are_config_errors(tmp_path, args, message):
-    spec = {"type": "Folder", "args": {"data_dir": tree(tmp_path), "batch_size": 2, **BINARY, **args}}
+    args = {"data_dir": tree(tmp_path), "batch_size": 2, **BINARY, **args}
     with pytest.raises(ConfigError, match=message):
-        open_data(spec)
+        open_data({"type": "Folder", "args": args})
+
+
+def test_mistakes_of_all_groups_of_options_are_found_together_without_the_data():
+    args = {
+        "data_dir": "nowhere", "batch_size": 2, "classes": ["a", "b"], "values": [0], "folds": 3, "fold": 3,
+        "mean": [0.5], "split": "trian", "flip": True, "rotate": [9.0, 3.0],
+    }  # fmt: skip
+    found = [problem.split(": ")[0] for problem in Folder.check_arguments(args, "x")]
+    assert found == ["x.values", "x.fold", "x.mean", "x.split", "x.rotate"]
+
+
+@pytest.mark.parametrize("args", [
+    {"split": "2019", "images": "{split}/images"}, {"split": "2019", "list_file": "{split}.txt"},
+    {"split": "val", "val_fraction": 0.2}, {"split": "val", "folds": 5}, {"split": "test"}, {},
+    {"classes": ["cell"], "values": {"cell": 255}}, {"classes": ["cell"], "values": [255], "void": [7]},
+])  # fmt: skip
+def test_splits_and_classes_that_the_options_describe_are_accepted(args):
+    args = {"data_dir": "nowhere", "batch_size": 2, **BINARY, **args}
+    assert Folder.check_arguments(args, "train_loader.args") == []
+
+
+def test_a_single_class_gets_a_background(tmp_path):
+    dataset = FolderDataSet(tree(tmp_path), ["cell"], values={"cell": 255}, colors=[[9, 9, 9]], val=True)
+    assert dataset.info.classes == ("background", "cell")
+    assert dataset.info.palette == ((0, 0, 0), (9, 9, 9))
+    raw = np.asarray(Image.open(tmp_path / "masks" / "s0_0.png"))
+    assert np.array_equal(dataset.load(SampleKey(0, 0)).label, raw == 255)

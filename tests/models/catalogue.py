@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
+
+import pytest
 
 import models
 from base import BaseModel
@@ -24,7 +27,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "UNetResnet": {"backbone": "resnet18", "pretrained": False},
     "UperNet": {"backbone": "resnet18", "pretrained": False},
 }
-OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own file
+OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
+LARGE = {"DeepLab_DUC_HDC", "PSPDenseNet", "SegNet", "SegResNet"}  # even the smallest form takes seconds
 
 
 def registered() -> list[str]:
@@ -32,5 +36,20 @@ def registered() -> list[str]:
     return sorted({cls.__name__ for cls in MODELS.classes().values()} - OPTIONAL)
 
 
+def each_model(less: Collection[str] = ()) -> list[Any]:
+    """Return the registered names as parameters of a test, the large networks marked as slow."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+        for name in registered()
+        if name not in less
+    ]
+
+
 def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments: Any) -> BaseModel:
-    return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})
+    """Build a model in its smallest form, without the cost of weights on which no test depends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.vgg.HIDDEN", 64)  # FCN's 4096 channels are 120 million weights
+        patch.setattr(
+            "torch.nn.Linear.reset_parameters", lambda layer: None
+        )  # classifiers, which are dropped
+        return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})

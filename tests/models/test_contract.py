@@ -1,4 +1,4 @@
-"""What every registered model promises."""
+"""Promises of every registered model."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ import pytest
 import torch
 from torch import nn
 
-from base import SegmentationOutput
-from tests.models.catalogue import SMALLEST, registered, smallest
+from base import BaseModel, SegmentationOutput
+from tests.models.catalogue import SMALLEST, each_model, registered, smallest
 from utils.errors import ConfigError
 
 SIZES = [(1, 1), (1, 500), (500, 1), (2, 3), (47, 65), (64, 32)]
 
 
-@pytest.fixture(scope="module", params=registered())
-def model(request):
+@pytest.fixture(scope="module", params=each_model())
+def built(request) -> tuple[str, BaseModel]:
+    """Name and model, built once; tests that change it take a copy."""
     torch.manual_seed(0)
-    built = smallest(request.param)
+    model = smallest(request.param)
     with torch.no_grad():  # a fresh network may have zero scores everywhere (FCN), which would hide mistakes
-        for parameter in built.parameters():
+        for parameter in model.parameters():
             if parameter.ndim and not parameter.any():
                 parameter.normal_(0, 0.05)
-    return built
+    return request.param, model
+
+
+@pytest.fixture
+def model(built) -> BaseModel:
+    return built[1]
 
 
 def test_every_model_is_tested():
@@ -53,9 +59,8 @@ def test_a_batch_equals_its_singles(model):
 
 
 def test_every_trainable_parameter_gets_a_gradient(model):
+    model = copy.deepcopy(model).train()
     torch.manual_seed(1)
-    model.train()
-    model.zero_grad(set_to_none=True)
     output = model(torch.randn(2, 3, 50, 70))
     assert output.logits.shape == (2, 5, 50, 70)
     assert all(aux.shape == output.logits.shape for aux in output.aux)
@@ -65,7 +70,6 @@ def test_every_trainable_parameter_gets_a_gradient(model):
     assert without == []
     dead = [n for n, p in model.named_parameters() if p.requires_grad and not p.grad.any()]
     assert len(dead) <= 0.02 * len(list(model.parameters())), dead
-    model.zero_grad(set_to_none=True)
 
 
 def test_groups_partition_the_trainable_parameters(model):
@@ -95,17 +99,16 @@ def test_state_dict_round_trip_is_bitwise(model):
         assert torch.equal(other(images).logits, model(images).logits)
 
 
-def test_freezing_survives_train():
-    for name in registered():
-        model = smallest(name, freeze_bn=True, freeze_backbone="pretrained" in SMALLEST[name])
-        model.train()
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        assert not any(m.training for m in norms)
-        assert not any(p.requires_grad for m in norms for p in m.parameters())
-        if hasattr(model, "backbone"):
-            assert not any(m.training for m in model.backbone.modules())
-            assert model.get_backbone_params() == []
-        assert model.training and model.get_decoder_params()
+def test_freezing_survives_train(built):
+    name, _ = built
+    model = smallest(name, freeze_bn=True, freeze_backbone="pretrained" in SMALLEST[name]).train()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert not any(m.training for m in norms)
+    assert not any(p.requires_grad for m in norms for p in m.parameters())
+    if hasattr(model, "backbone"):
+        assert not any(m.training for m in model.backbone.modules())
+        assert model.get_backbone_params() == []
+    assert model.training and model.get_decoder_params()
 
 
 def test_a_model_without_backbone_cannot_freeze_it():
@@ -113,37 +116,32 @@ def test_a_model_without_backbone_cannot_freeze_it():
         smallest("UNet", freeze_backbone=True)
 
 
-@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 1), (7, 2), (4, 171)])
-@pytest.mark.parametrize("name", registered())
-def test_channels_and_classes(name, in_channels, num_classes):
-    model = smallest(name, num_classes, in_channels).eval()
+@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 1), (7, 171)])
+def test_channels_and_classes(built, in_channels, num_classes):
+    model = smallest(built[0], num_classes, in_channels).eval()
     with torch.inference_mode():
         assert model(torch.randn(1, in_channels, 9, 17)).logits.shape == (1, num_classes, 9, 17)
 
 
-@pytest.mark.parametrize("name", registered())
-def test_one_image_trains_or_names_the_remedy(name):
-    model = smallest(name).train()
+def test_one_image_trains_or_names_the_remedy(built):
+    name, model = built
     try:
-        logits = model(torch.randn(1, 3, 33, 20)).logits
+        logits = copy.deepcopy(model).train()(torch.randn(1, 3, 33, 20)).logits
     except ConfigError as error:
         assert "batch_size" in str(error) and name in str(error)
     else:
         assert logits.shape == (1, 5, 33, 20)
 
 
-@pytest.mark.parametrize("name", registered())
-def test_deterministic_mode_and_repeatability(name):
+def test_deterministic_mode_and_repeatability(model):
     torch.use_deterministic_algorithms(True)
     try:
         torch.manual_seed(3)
-        model = smallest(name).train()
         images = torch.randn(2, 3, 32, 48)
         gradients = []
         for _ in range(2):
-            model.zero_grad(set_to_none=True)
+            twin = copy.deepcopy(model).train()
             torch.manual_seed(4)
-            twin = copy.deepcopy(model)
             twin(images).logits.square().mean().backward()
             gradients.append([p.grad for p in twin.parameters() if p.grad is not None])
         assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
@@ -151,9 +149,9 @@ def test_deterministic_mode_and_repeatability(name):
         torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("name", registered())
-def test_exports(name):
-    model = smallest(name).eval()
+@pytest.mark.slow
+def test_exports(model):
+    model.eval()
     images = torch.randn(1, 3, 32, 64)
     exported = torch.export.export(model, (images,)).module()
     with torch.inference_mode():
@@ -162,19 +160,19 @@ def test_exports(name):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace")  # newer releases call all of TorchScript deprecated
-@pytest.mark.parametrize("name", registered())
-def test_traces(name):
+def test_traces(model):
+    model.eval()
     torch.manual_seed(0)
-    model = smallest(name).eval()
     with torch.inference_mode():
         traced = torch.jit.trace(model, (torch.randn(1, 3, 33, 64),), check_trace=False)
         images = torch.randn(1, 3, 33, 64)
         assert torch.equal(traced(images)[0], model(images).logits)
 
 
-@pytest.mark.parametrize("name", registered())
-def test_channels_last_bf16_gives_close_logits(name):
-    model = smallest(name).eval()
+def test_channels_last_bf16_gives_close_logits(built):
+    name, model = built
+    model = copy.deepcopy(model).eval()
+    torch.manual_seed(0)
     images = torch.randn(1, 3, 48, 32)
     with torch.inference_mode():
         plain = model(images).logits
@@ -183,5 +181,5 @@ def test_channels_last_bf16_gives_close_logits(name):
                 images.contiguous(memory_format=torch.channels_last)
             ).logits
     # where the decoder unpools, rounding moves a maximum among near-equal neighbours
-    allowed = 0.5 if "SegNet" in name or "SegResNet" in name or "ENet" in name else 0.1
+    allowed = 0.5 if name in ("SegNet", "SegResNet", "ENet") else 0.1
     assert (fast.float() - plain).abs().mean() <= allowed * plain.abs().mean() + 1e-3

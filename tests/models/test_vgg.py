@@ -1,11 +1,14 @@
-"""The product is the convolution: outputs and gradients against float64."""
+"""Convolutions of VGG as matrix products, against float64, and its classifier as convolutions."""
+
+from __future__ import annotations
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch.profiler import ProfilerActivity, profile
 
-from models.vgg import WideConv2d
+from models.vgg import FullyConvolutionalVGG, WideConv2d
 
 
 def made(kernel_size):
@@ -50,3 +53,18 @@ def test_a_product_only_in_reduced_precision_and_for_few_pixels(precision, side,
     assert any(event.key == "aten::linear" for event in seen.key_averages()) is multiplies
     if precision is None:
         assert torch.equal(result, F.conv2d(images, layer.weight, layer.bias, padding=1))
+
+
+@pytest.mark.slow
+def test_fc6_and_fc7_are_taken_from_vgg(monkeypatch):
+    torch.manual_seed(0)
+    net = torchvision.models.vgg11(weights=None).eval()
+    monkeypatch.setattr("models.vgg.load_pretrained", lambda m, *_: m.load_state_dict(net.state_dict()))
+    backbone = FullyConvolutionalVGG("vgg11", pretrained=True).eval()
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        pool5 = net.features(images)
+        expected = net.classifier[:5](pool5.flatten(1))
+        # the middle of the 7x7 map sees exactly the window that the linear layer saw
+        found = backbone(images)[2][0, :, 3, 3]
+    assert torch.allclose(found, expected[0], atol=1e-4)

@@ -1,8 +1,7 @@
-"""Augmentation: scale, rotation, crop and flip as one warp of the crop, then colour and blur.
+"""Random draws: scale, rotation, crop and flip as one geometry, then colour and blur.
 
-Everything works on uint8. Pixel centres lie at half coordinates for images and for labels alike, so the
-two never move against each other by more than half a pixel, at any scale. What lies outside the image
-is painted with the mean colour in the image and with void in the label, after colour and blur.
+Images are uint8. Pixel centres lie at half coordinates for images and for labels alike, so the two never
+move against each other by more than half a pixel, at any scale.
 """
 
 from __future__ import annotations
@@ -19,20 +18,9 @@ from utils.augment.warp import Geometry, Size
 
 @dataclass(frozen=True)
 class Ranges:
-    """What may be drawn; a range whose two ends are equal draws nothing.
+    """Numbers to draw from: the options of the same names of :class:`~utils.augment.transform.SampleTransform`.
 
-    Attributes:
-        scale: ratio to ``base_size``.
-        rotate: degrees, counter-clockwise as seen.
-        flip: probability of a mirror image.
-        vertical_flip: probability of an image upside down.
-        blur: standard deviation of a Gaussian, in pixels of the crop.
-        brightness: share by which all channels may be raised or lowered.
-        contrast: factor lies in 1 - contrast .. 1 + contrast; so for saturation.
-        saturation: RGB images only.
-        hue: degrees by which hues may turn either way; RGB images only.
-        elastic: standard deviation in pixels of the displacements of a coarse grid.
-        grid: share by which the rows and columns of that grid may grow or shrink.
+    Each is a (lowest, highest) pair or the size of the largest change. The defaults change nothing.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -47,14 +35,9 @@ class Ranges:
     elastic: float = 0.0
     grid: float = 0.0
 
-    def __post_init__(self) -> None:
-        for name in ("scale", "rotate", "blur"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name}: {low} to {high} is no range")
-
     @property
     def has_colour(self) -> bool:
+        """True if colours may change."""
         return max(self.brightness, self.contrast, self.saturation, self.hue) > 0
 
 
@@ -62,17 +45,17 @@ class Ranges:
 
 
 def long_side_ratio(size: Size, base_size: int | None) -> float:
-    """Ratio that makes the longer side ``base_size``; 1 without one."""
+    """Return the ratio that makes the longer side ``base_size``; 1 if that is ``None``."""
     return 1.0 if base_size is None else base_size / max(size)
 
 
 def whole_image(size: Size) -> Geometry:
-    """The image as it is."""
+    """Return the geometry that leaves an image of this (height, width) as it is."""
     return Geometry(size, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), 1.0)
 
 
 def resized(size: Size, ratio: float, crop_size: Size | None = None) -> Geometry:
-    """The whole image at another size, or its centre at that size."""
+    """Return the geometry that scales an image of this (height, width), and cuts a crop out of its centre."""
     height, width = scaled_size(size, ratio)
     output = crop_size or (height, width)
     corner = ((width - output[1]) // 2, (height - output[0]) // 2)
@@ -87,15 +70,15 @@ def draw_geometry(
     crop_size: Size | None = None,
     centre: tuple[float, float] | None = None,
 ) -> Geometry:
-    """Draw scale, rotation, place of the crop, flips, and how it is bent.
+    """Draw the scale, the rotation, the place of the crop, the flips and the elastic field.
 
     Args:
         size: (height, width) of the image.
-        ranges: what may be drawn.
-        rng: where the draws come from.
+        ranges: numbers to draw from.
+        rng: source of the draws.
         base_size: length of the longer side at scale 1; ``None`` keeps the image's own.
-        crop_size: (height, width) of the output; ``None`` gives the whole scaled image.
-        centre: (x, y) in 0..1 of the image: a point that the crop must hold, if it is smaller.
+        crop_size: (height, width) of the output; ``None`` gives the full scaled image.
+        centre: (x, y) in 0..1 of the image: a point that the crop contains where it is smaller than the image.
     """
     ratio = long_side_ratio(size, base_size) * rng.uniform(*ranges.scale)
     angle = rng.uniform(*ranges.rotate)
@@ -104,8 +87,8 @@ def draw_geometry(
     scaled = scaled_size(size, ratio)
     output = crop_size or scaled
     corner = tuple(
-        _place(free, share, None if centre is None else centre[axis] * whole, length)
-        for axis, (free, share, whole, length) in enumerate(
+        _place(free, share, None if centre is None else centre[axis] * full, length)
+        for axis, (free, share, full, length) in enumerate(
             (scaled[1 - a] - output[1 - a], place[a], scaled[1 - a], output[1 - a]) for a in (0, 1)
         )
     )
@@ -117,14 +100,14 @@ def draw_geometry(
 
 
 def scaled_size(size: Size, ratio: float) -> Size:
-    """(height, width) after scaling; a side never vanishes."""
+    """Return (height, width) after scaling, at least 1 each."""
     return max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1)
 
 
 def _place(free: int, share: float, point: float | None, length: int) -> int:
-    """First pixel of the crop along one axis; negative where the image is smaller than the crop."""
+    """Return the first pixel of the crop along one axis; negative where the image is smaller than the crop."""
     low, high = min(free, 0), max(free, 0)
-    if point is not None and free > 0:  # the point lies at a random place of the crop, the crop inside
+    if point is not None and free > 0:  # the point at a random place of the crop, the crop inside the image
         return int(np.clip(round(point - share * length), low, high))
     return low + min(int(share * (high - low + 1)), high - low)
 
@@ -150,7 +133,7 @@ def _geometry(
         c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         x, y = scaled[1] / 2, scaled[0] / 2
         matrix = np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y], [0, 0, 1]]) @ matrix
-    # each axis by its own rounded size: the borders of image and output meet exactly
+    # each axis by its own rounded size, so that the borders of image and output meet exactly
     stretch = np.diag([size[1] / scaled[1], size[0] / scaled[0], 1.0])
     ratio = max(scaled[0] / size[0], scaled[1] / size[1])
     return Geometry(output, (stretch @ matrix)[:2], ratio)
@@ -160,21 +143,24 @@ def _geometry(
 
 
 def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur; the kernel reaches three standard deviations to either side."""
+    """Blur (H, W, C) uint8 with a Gaussian kernel that reaches three standard deviations to either side."""
     reach = 2 * math.ceil(3 * sigma) + 1
     blurred = cv2.GaussianBlur(image, (reach, reach), sigma, borderType=cv2.BORDER_REFLECT_101)
     return blurred.reshape(image.shape)
 
 
 def jitter_colour(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and hue as one matrix on the channels.
+    """Draw and apply brightness, contrast, saturation and hue as one matrix on the channels.
 
     Saturation and hue act on RGB images only; brightness and contrast on any number of channels.
 
     Args:
         image: (H, W, C) uint8.
-        ranges: what may be drawn.
-        rng: where the draws come from.
+        ranges: numbers to draw from.
+        rng: source of the draws.
+
+    Returns:
+        (H, W, C) uint8.
     """
     channels = image.shape[2]
     contrast = 1 + ranges.contrast * rng.uniform(-1, 1)
@@ -189,11 +175,11 @@ def jitter_colour(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -
     return cv2.LUT(image, table).reshape(image.shape)
 
 
-# ---- parts ---------------------------------------------------------------------------------------
+# ---- helpers -------------------------------------------------------------------------------------
 
 
 def _hue_saturation(saturation: float, angle: float) -> np.ndarray:
-    """Rotation of RGB about the grey axis that keeps the luma, after a stretch away from it."""
+    """Return (3, 3): a stretch away from the grey axis, then a rotation about it that keeps the luma."""
     luma = np.tile([0.299, 0.587, 0.114], (3, 1))
     stretch = luma + saturation * (np.eye(3) - luma)
     c, s = math.cos(angle), math.sin(angle)
@@ -205,4 +191,5 @@ def _hue_saturation(saturation: float, angle: float) -> np.ndarray:
             [third - root, third + root, c + third],
         ]
     )
-    return luma + (np.eye(3) - luma) @ turn @ stretch
+    matrix: np.ndarray = luma + (np.eye(3) - luma) @ turn @ stretch
+    return matrix

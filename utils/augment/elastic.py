@@ -1,9 +1,9 @@
-"""Bends a picture: random displacements of a coarse grid, and cells of a grid that are stretched.
+"""Elastic deformation: random displacements of a coarse grid, and stretched cells of that grid.
 
-Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015
-(section 3.1), move the points of a coarse grid by Gaussian displacements and interpolate by cubics; so does
-this. It costs a few per cent of what the blurred noise of Simard, Steinkraus and Platt, "Best practices
-for convolutional neural networks", 2003, does, and looks alike.
+As in Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015
+(section 3.1), the points of a coarse grid move by Gaussian displacements, and cubics interpolate between
+them. The result looks like the blurred noise of Simard, Steinkraus and Platt, "Best practices for
+convolutional neural networks", 2003, at a few per cent of its cost.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _SAMPLED = 4  # the stretch is measured at every fourth pixel
 
 
 def draw_field(size: tuple[int, int], elastic: float, grid: float, rng: np.random.Generator) -> np.ndarray:
-    """Where each pixel of a crop comes from, before anything else is done to the picture.
+    """Draw the place in the crop that each pixel of the deformed crop comes from.
 
     Args:
         size: (height, width) of the crop.
         elastic: standard deviation in pixels of the displacements of points 64 pixels apart, cut off at two
-            standard deviations and at a fifth of the distance between two points, so that nothing folds.
+            standard deviations and at a fifth of the distance between two points, so that the field does not fold.
         grid: share by which each row and each column of cells may grow or shrink.
-        rng: where the draws come from.
+        rng: source of the draws.
 
     Returns:
-        (H, W, 2) float32: x and y from the corner of the crop; the centre of its first pixel is (0.5, 0.5).
+        (H, W, 2) float32: x and y from the corner of the crop, whose first pixel has its centre at (0.5, 0.5).
     """
     height, width = size
     cells = [max(round(length / _CELL), _FEWEST) for length in size]
@@ -43,7 +43,11 @@ def draw_field(size: tuple[int, int], elastic: float, grid: float, rng: np.rando
 
 
 def smallest_step(field: np.ndarray) -> float:
-    """How far neighbouring pixels are apart in the source where it is magnified most, at most 1."""
+    """Return the distance of neighbouring pixels in the source where it is magnified most, within 0.25..1.
+
+    Args:
+        field: (H, W, 2) as :func:`draw_field` returns it.
+    """
     steps = []
     for axis in (0, 1):  # x changes along axis 1 of the array, y along axis 0
         along = field[::_SAMPLED, ::_SAMPLED, axis]
@@ -53,10 +57,11 @@ def smallest_step(field: np.ndarray) -> float:
 
 
 def _stretched(length: int, cells: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Centres of the pixels of a side whose cells have changed their sizes; its ends stay."""
+    """Return the pixel centres of a side whose cells have changed their lengths; its ends stay in place."""
     centres = np.arange(length) + 0.5
     if not share:
         return centres
     widths = rng.uniform(1 - share, 1 + share, cells)
     edges = np.concatenate([[0.0], np.cumsum(widths)]) * (length / widths.sum())
-    return np.interp(centres, np.linspace(0, length, cells + 1), edges)
+    moved: np.ndarray = np.interp(centres, np.linspace(0, length, cells + 1), edges)
+    return moved

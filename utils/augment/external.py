@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import threading
 import warnings
@@ -11,75 +10,141 @@ from typing import Any
 
 import numpy as np
 
+from utils.config.factory import Component, Problem, did_you_mean, show
+from utils.config.parse import Mistakes, read_section
 from utils.dataset_info import IGNORE_INDEX
+
+_INSTALL = "pip install -r requirements-albumentations.txt"
 
 
 class Albumentations:
-    """A list of albumentations transforms, drawn from our own generator.
+    """A sequence of albumentations transforms, drawn from the data set's own generator.
 
-    What a transform brings in from outside the picture is void in the label, unless its arguments say
+    What a transform brings in from outside the image is void in the label, unless its arguments say
     otherwise.
 
     Args:
-        specs: ``{"type": "GaussNoise", "args": {"p": 0.3}}`` each.
-        fill: colour of what lies outside.
-
-    Raises:
-        ValueError: the package is not installed, or has no such transform, or refuses the arguments.
+        entries: ``{"type": "GaussNoise", "args": {"p": 0.3}}`` each, without mistakes according to
+            :func:`check_albumentations`.
     """
 
-    def __init__(self, specs: Sequence[Mapping[str, Any]], fill: tuple[int, ...]) -> None:
-        self._specs = [dict(spec) for spec in specs]
-        self._fill = fill
+    def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        self._components = [Component.from_plain(entry, "albumentations") for entry in entries]
         self._local = threading.local()  # a pipeline holds its own generators: one per thread
-        self._build()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_specs": self._specs, "_fill": self._fill}
+        return {"_components": self._components}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._local = threading.local()
 
     def __call__(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+        self, image: np.ndarray, label: np.ndarray, fill: tuple[int, ...], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Transform (H, W, C) uint8 and (H, W) uint8 together."""
-        if not hasattr(self._local, "pipeline"):
-            self._local.pipeline = self._build()
+        """Transform an image and its label together.
+
+        Args:
+            image: (H, W, C) uint8.
+            label: (H, W) uint8.
+            fill: colour of what lies outside the image, one value of 0..255 per channel.
+            rng: source of the seed of every draw.
+
+        Returns:
+            The image (H', W', C) uint8 and its label (H', W') uint8.
+        """
+        if getattr(self._local, "fill", None) != fill:
+            self._local.fill, self._local.pipeline = fill, self._build(fill)
         pipeline = self._local.pipeline
         pipeline.set_random_seed(int(rng.integers(2**31)))
         result = pipeline(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(label))
         changed = result["image"]
         return changed if changed.ndim == 3 else changed[..., None], result["mask"]
 
-    def _build(self) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it looks for a newer version of itself when imported
-            try:
-                import albumentations
-            except ImportError as error:
-                raise ValueError(
-                    "albumentations: the package is not installed; pip install -r requirements-albumentations.txt"
-                ) from error
-        return albumentations.Compose([self._make(albumentations, spec) for spec in self._specs])
+    def _build(self, fill: tuple[int, ...]) -> Any:
+        library = _import_library()
+        outside = {"fill": fill, "fill_mask": IGNORE_INDEX}
+        steps = []
+        for component in self._components:
+            cls = getattr(library, component.type)
+            defaults = outside if "fill_mask" in inspect.signature(cls).parameters else {}
+            steps.append(cls(**{**defaults, **component.args}))
+        return library.Compose(steps)
 
-    def _make(self, library: Any, spec: Mapping[str, Any]) -> Any:
-        name, args = str(spec.get("type", "")), dict(spec.get("args", {}))
-        cls = getattr(library, name, None)
-        if not (inspect.isclass(cls) and issubclass(cls, library.BasicTransform)):
-            close = difflib.get_close_matches(name, dir(library), n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise ValueError(f"albumentations: it has no transform '{name}'{hint}")
-        known = inspect.signature(cls).parameters
-        unknown = sorted(set(args) - set(known))
-        if unknown:
-            raise ValueError(
-                f"albumentations: {name} has no argument '{unknown[0]}'; it takes: {', '.join(known)}"
+
+def check_albumentations(entries: Sequence[Mapping[str, Any]], path: str) -> list[str]:
+    """Return every mistake in a list of transforms, one line each that begins with its JSON path.
+
+    Args:
+        entries: ``{"type": ..., "args": {...}}`` each.
+        path: JSON path of the list, such as ``train_loader.args.albumentations``.
+
+    Returns:
+        Lines such as ``albumentations[1].args.p: GaussNoise: Input should be ...``; a single line if the
+        package is not installed.
+    """
+    try:
+        library = _import_library()
+    except ImportError:
+        return [Problem(path, f"the package is not installed; {_INSTALL}")]
+    found = Mistakes()
+    for number, entry in enumerate(entries):
+        place = f"{path}[{number}]"
+        component = read_section(Component, entry, place, found)
+        if not found.spoil(f"{place}.type") and not found.spoil(f"{place}.args"):
+            found.add(_check_transform(library, component, place))
+    return found.problems
+
+
+def _import_library() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on import it looks for a newer version of itself
+        import albumentations
+    return albumentations
+
+
+def _check_transform(library: Any, component: Component, path: str) -> list[str]:
+    transforms = {
+        name: member
+        for name, member in vars(library).items()
+        if inspect.isclass(member) and issubclass(member, library.BasicTransform)
+    }
+    if component.type not in transforms:
+        hint = did_you_mean(component.type, transforms)
+        return [Problem(f"{path}.type", f"albumentations has no transform '{component.type}'{hint}")]
+    cls = transforms[component.type]
+    known = inspect.signature(cls).parameters
+    unknown = [name for name in component.args if name not in known]
+    if unknown:
+        return [
+            Problem(
+                f"{path}.args.{name}",
+                f"{component.type} has no such argument"
+                + (did_you_mean(name, known) or f" It takes: {', '.join(known)}"),
             )
-        if "fill_mask" in known:
-            args = {"fill_mask": IGNORE_INDEX, "fill": self._fill, **args}
-        try:
-            return cls(**args)
-        except Exception as error:  # its own checks raise pydantic's errors
-            raise ValueError(f"albumentations: {name}: {' '.join(str(error).split())}") from error
+            for name in unknown
+        ]
+    try:
+        cls(**component.args)
+    except Exception as error:  # a transform may raise anything
+        return _refusals(error, component, f"{path}.args")
+    return []
+
+
+def _refusals(error: Exception, component: Component, path: str) -> list[str]:
+    """Return one line for each argument that a transform refused; pydantic's errors name the arguments."""
+    listed = getattr(error.__cause__, "errors", None)
+    if listed is None:
+        return [Problem(path, f"{component.type}: {' '.join(str(error).split())}")]
+    reasons: dict[str, list[str]] = {}
+    for item in listed():
+        name = str(item["loc"][0]) if item["loc"] else ""
+        reasons.setdefault(name, []).append(str(item["msg"]).removeprefix("Value error, "))
+    return [
+        Problem(
+            f"{path}.{name}" if name else path,
+            f"{component.type}: {'; or '.join(dict.fromkeys(messages))}"
+            + (f", got {show(component.args[name])}" if name in component.args else ""),
+        )
+        for name, messages in reasons.items()
+    ]

@@ -1,9 +1,10 @@
-"""What a data set does with an image and its label: which part, at which scale, and how it is changed."""
+"""The options that say which part of a sample is used, at which scale, and how it is augmented."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,57 +18,146 @@ from utils.augment.draws import (
     resized,
     whole_image,
 )
-from utils.augment.external import Albumentations
+from utils.augment.external import Albumentations, check_albumentations
 from utils.augment.warp import Geometry, Size, fill_outside, warp_image, warp_label
+from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from utils.config.factory import Problem, join, refuse
 from utils.dataset_info import IGNORE_INDEX
 
-_CROP_TRIES = 10  # draws of a crop before one with too little in it is taken all the same
+_CROP_TRIES = 10  # draws of a crop before one with too few labelled pixels is taken
+# the values that change nothing
+_OFF: dict[str, Any] = {item.name: item.default for item in fields(Ranges)}
 
 
-@dataclass(frozen=True)
-class Transform:
-    """Training, still or validation, as :class:`~base.base_dataset.BaseDataSet` describes them.
+@dataclass(frozen=True, kw_only=True)
+class SampleTransform:
+    """Scale, crop and augmentation of an image and its label; the fields are options of every data set.
 
-    Attributes:
-        ranges: what may be drawn.
-        base_size: length of the longer side at scale 1.
-        crop_size: (height, width) of the output.
-        augment: draw at random.
-        val: with ``crop_size`` scale the shorter side to it and cut out the centre.
-        min_valid: share of labelled pixels that a crop should have.
-        class_crop: probability that a crop is laid around a class.
-        external: transforms of another library, after ours.
+    The metadata of a field that may be true hold the value that true stands for.
+
+    * Training: the longer side becomes ``base_size`` times a random scale, the image is rotated, a crop of
+      ``crop_size`` is cut out at random, mirrored, coloured and blurred.
+    * ``augment: false``: the same without anything random: scale 1, the centre crop. Without ``base_size``
+      and ``crop_size`` images stay as they are.
+    * ``val: true``: full images at their own resolution. With ``crop_size``, as in the template family:
+      the shorter side is scaled to it and the centre cut out.
+
+    Args:
+        base_size: length of the longer side in pixels at scale 1; ``None`` keeps the image's own.
+        crop_size: side of the square crop in pixels, or [height, width]; ``None`` is the full image.
+        augment: draw at random; ``None`` is true unless ``val``.
+        scale: random ratio to ``base_size``: true is 0.5 to 2, or [lowest, highest]; ``None`` is true
+            with a ``crop_size``.
+        flip: probability of a mirror image; true is 0.5.
+        vertical_flip: probability of an upside-down image; true is 0.5.
+        rotate: degrees either way, counter-clockwise as seen: a number, or [lowest, highest]; true is 10.
+        elastic: elastic deformation: standard deviation, in pixels of the crop, of the displacements of
+            points 64 pixels apart; true is 8.
+        grid: stretch or squeeze the rows and columns of cells of 64 pixels by up to this share; true is 0.3.
+        blur: standard deviation of a Gaussian in pixels: true is 0 to 1.5, or [lowest, highest].
+        brightness: raise or lower all channels by up to this share of the full range.
+        contrast: multiply differences from the mean by a factor of up to 1 +- this.
+        saturation: multiply saturation by a factor of up to 1 +- this; RGB images only.
+        hue: turn hues by up to this many degrees; RGB images only.
+        albumentations: transforms of that library, ``{"type": ..., "args": {...}}`` each, after all others.
+        min_valid: share of labelled pixels that a crop should have; ten tries.
+        class_crop: probability that a crop is laid around a pixel of a class drawn from those in the image.
+        val: validation data: nothing random.
+
+    Raises:
+        ValueError: options that contradict each other.
     """
 
-    ranges: Ranges
-    base_size: int | None = None
-    crop_size: Size | None = None
-    augment: bool = True
+    base_size: PositiveInt | None = None
+    crop_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    augment: bool | None = None
+    scale: bool | tuple[PositiveFloat, PositiveFloat] | None = field(
+        default=None, metadata={"true": (0.5, 2.0)}
+    )
+    flip: bool | Fraction = field(default=True, metadata={"true": 0.5})
+    vertical_flip: bool | Fraction = field(default=False, metadata={"true": 0.5})
+    rotate: bool | NonNegativeFloat | tuple[float, float] = field(
+        default=False, metadata={"true": (-10.0, 10.0)}
+    )
+    elastic: bool | NonNegativeFloat = field(default=False, metadata={"true": 8.0})
+    grid: bool | Fraction = field(default=False, metadata={"true": 0.3})
+    blur: bool | tuple[NonNegativeFloat, NonNegativeFloat] = field(
+        default=False, metadata={"true": (0.0, 1.5)}
+    )
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue: NonNegativeFloat = 0.0
+    albumentations: list[dict[str, Any]] | None = None
+    min_valid: Fraction = 0.0
+    class_crop: Fraction = 0.0
     val: bool = False
-    min_valid: float = 0.0
-    class_crop: float = 0.0
-    external: Albumentations | None = None
+
+    def __post_init__(self) -> None:
+        refuse(self.check_arguments(vars(self), ""))
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return every contradiction between options of the right types, one line each with its JSON path.
+
+        Args:
+            args: the options given, perhaps among others.
+            path: JSON path of the object that holds them.
+        """
+        problems: list[str] = []
+        if args.get("val") and args.get("augment"):
+            reason = "augment and val exclude each other: validation data is never augmented"
+            problems.append(Problem(join(path, "augment"), reason))
+        for name, off in _OFF.items():
+            if args.get(name) is None or not isinstance(off, tuple):
+                continue
+            low, high = _resolve(name, args[name])
+            if low > high:
+                problems.append(Problem(join(path, name), f"{low} to {high} is no range"))
+        if args.get("albumentations"):
+            problems += check_albumentations(args["albumentations"], join(path, "albumentations"))
+        return problems
+
+    @functools.cached_property
+    def ranges(self) -> Ranges:
+        """The numbers that the options stand for."""
+        written = {name: getattr(self, name) for name in _OFF}
+        if self.scale is None:
+            written["scale"] = self.crop_size is not None
+        return Ranges(**{name: _resolve(name, value) for name, value in written.items()})
+
+    @functools.cached_property
+    def output_size(self) -> Size | None:
+        """(height, width) of the output; ``None`` where it depends on the image."""
+        if self.crop_size is None or isinstance(self.crop_size, int):
+            return None if self.crop_size is None else (self.crop_size, self.crop_size)
+        return int(self.crop_size[0]), int(self.crop_size[1])
+
+    @functools.cached_property
+    def is_random(self) -> bool:
+        """True if anything is drawn at random."""
+        return not self.val if self.augment is None else self.augment
 
     @property
-    def keeps_whole(self) -> bool:
-        """Whether images leave as they came."""
-        return not self.augment and self.base_size is None and self.crop_size is None
+    def keeps_images(self) -> bool:
+        """True if images and labels stay as they are."""
+        return not self.is_random and self.base_size is None and self.crop_size is None
 
-    def for_validation(self) -> Transform:
-        """Whole images, nothing random."""
+    def for_validation(self) -> SampleTransform:
+        """Return the transform that leaves validation data as it is: full images, nothing random."""
         return replace(self, val=True, augment=False, base_size=None, crop_size=None)
 
     def plan(self, label: np.ndarray, rng: np.random.Generator) -> Geometry:
-        """Decide which part of a sample is used, from its label (H, W) alone."""
+        """Decide from its label (H, W) alone which part of a sample is used."""
         size = (label.shape[0], label.shape[1])
-        if self.augment:
+        if self.is_random:
             return self._draw(label, size, rng)
-        if self.val and self.crop_size:
-            ratio = max(c / s for c, s in zip(self.crop_size, size, strict=True))
-            return resized(size, ratio, self.crop_size)
-        if self.keeps_whole:
+        if self.val and self.output_size:
+            ratio = max(c / s for c, s in zip(self.output_size, size, strict=True))
+            return resized(size, ratio, self.output_size)
+        if self.keeps_images:
             return whole_image(size)
-        return resized(size, long_side_ratio(size, self.base_size), self.crop_size)
+        return resized(size, long_side_ratio(size, self.base_size), self.output_size)
 
     def apply(
         self,
@@ -83,27 +173,34 @@ class Transform:
             image: (H, W, C) uint8, or a copy that was reduced when it was decoded.
             label: (H, W) uint8, in full size.
             geometry: the plan.
-            fill: colour of what lies outside.
-            rng: where the draws of colour and blur come from.
+            fill: colour of what lies outside the image, one value of 0..255 per channel.
+            rng: source of the draws of colour and blur.
+
+        Returns:
+            The image (H', W', C) uint8 and its label (H', W') uint8, void outside the image.
         """
         size = (label.shape[0], label.shape[1])
         image = warp_image(image, geometry, size)
-        if self.augment and self.ranges.has_colour:
+        if self.is_random and self.ranges.has_colour:
             image = jitter_colour(image, self.ranges, rng)
-        if self.augment and self.ranges.blur[1] > 0:
+        if self.is_random and self.ranges.blur[1] > 0:
             image = blur_image(image, rng.uniform(*self.ranges.blur))
         image = fill_outside(image, geometry, size, fill)
         label = warp_label(label, geometry)
-        if self.augment and self.external is not None:
-            return self.external(image, label, rng)
+        if self.is_random and self._external is not None:
+            return self._external(image, label, fill, rng)
         return image, label
+
+    @functools.cached_property
+    def _external(self) -> Albumentations | None:
+        return Albumentations(self.albumentations) if self.albumentations else None
 
     def _draw(self, label: np.ndarray, size: Size, rng: np.random.Generator) -> Geometry:
         centre = None
         if self.class_crop and rng.random() < self.class_crop:
             centre = _point_of_a_class(label, rng)
         for _ in range(_CROP_TRIES):
-            geometry = draw_geometry(size, self.ranges, rng, self.base_size, self.crop_size, centre)
+            geometry = draw_geometry(size, self.ranges, rng, self.base_size, self.output_size, centre)
             if not self.min_valid:
                 break
             if (warp_label(label, geometry) != IGNORE_INDEX).mean() >= self.min_valid:
@@ -111,24 +208,23 @@ class Transform:
         return geometry
 
 
-def as_size(size: int | Sequence[int] | None) -> Size | None:
-    """(height, width) from one side of a square or from a pair."""
-    if size is None:
-        return None
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+_TRUE: dict[str, Any] = {item.name: item.metadata.get("true") for item in fields(SampleTransform)}
 
 
-def as_range(value: Any, default: tuple[float, float], off: tuple[float, float]) -> tuple[float, float]:
-    """true is the default, false draws nothing, a number is +-number, a pair is itself."""
+def _resolve(name: str, value: bool | float | Sequence[float]) -> Any:
+    """Return the number, or the (lowest, highest) pair, that an option stands for.
+
+    True and false are looked up; where a pair is drawn from, a number is a bound on either side.
+    """
     if isinstance(value, bool):
-        return default if value else off
+        return _TRUE[name] if value else _OFF[name]
     if isinstance(value, (int, float)):
-        return -float(value), float(value)
+        return (-float(value), float(value)) if isinstance(_OFF[name], tuple) else float(value)
     return float(value[0]), float(value[1])
 
 
 def _point_of_a_class(label: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
-    """(x, y) in 0..1 of a random pixel of a class drawn evenly from those in the image."""
+    """Draw a class from those in the image and a pixel of it; return its (x, y) in 0..1, or ``None``."""
     present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256)[:IGNORE_INDEX])
     if not len(present):
         return None

@@ -1,7 +1,7 @@
-"""Computes the pixels of a warp: of the image between its pixels, of the label the nearest.
+"""The pixels of a warp: bilinear values of the image, nearest values of the label.
 
 Pixel centres lie at half coordinates for images and for labels alike, so the two never move against each
-other by more than half a pixel, at any scale. What lies outside the image is void in the label and one
+other by more than half a pixel, at any scale. Pixels outside the image are void in the label and have one
 colour in the image.
 """
 
@@ -22,15 +22,15 @@ _JPEG_REDUCTIONS = (8, 4, 2)
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where each pixel of the output comes from.
+    """The place in the source that each pixel of the output comes from.
 
     Attributes:
         size: (height, width) of the output.
         matrix: (2, 3) float64; source point = matrix @ (x, y, 1) of the output, both measured from the
             corner of the image, so that the centre of the first pixel is (0.5, 0.5).
         ratio: output pixels per source pixel, below 1 where the image shrinks.
-        field: (H, W, 2) float32, for pictures that are bent: the point of the output whose place each
-            pixel takes before ``matrix``; ``None`` leaves every pixel where it is.
+        field: (H, W, 2) float32, for an elastic deformation: the point of the output that ``matrix`` maps to
+            the source in place of each pixel; ``None`` stands for the pixel itself.
     """
 
     size: Size
@@ -40,16 +40,17 @@ class Geometry:
 
     @property
     def reduction(self) -> int:
-        """The largest of 1, 2, 4, 8 by which the source can shrink first and still have all the detail."""
+        """The largest of 1, 2, 4, 8 by which a decoder may shrink the source without a loss of detail."""
         return next((k for k in _JPEG_REDUCTIONS if self.ratio * k <= 1), 1)
 
     @property
     def is_identity(self) -> bool:
+        """True if every point of the output has the same coordinates in the source."""
         return self.field is None and bool(np.array_equal(self.matrix, [[1, 0, 0], [0, 1, 0]]))
 
     @functools.cached_property
     def corners(self) -> np.ndarray:
-        """Corners of a rectangle that holds all points of the output, as columns (x, y, 1)."""
+        """(3, 4) float64: corners of a rectangle around all points of the output, as columns (x, y, 1)."""
         left, top, right, bottom = 0.0, 0.0, float(self.size[1]), float(self.size[0])
         if self.field is not None:
             x, y = self.field[..., 0], self.field[..., 1]  # numpy is slow at both at once
@@ -58,7 +59,7 @@ class Geometry:
 
 
 def warp_label(label: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Nearest value of (H, W) uint8; void outside."""
+    """Return the nearest values of a label (H, W) uint8; void outside."""
     if geometry.is_identity and geometry.size == label.shape:
         return label
     if _is_plain_crop(geometry, label.shape[:2]):
@@ -67,12 +68,12 @@ def warp_label(label: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def warp_image(image: np.ndarray, geometry: Geometry, full_size: Size | None = None) -> np.ndarray:
-    """Bilinear values of (H, W, C) uint8, averaged first where the image shrinks to a half or less.
+    """Return bilinear values of an image, averaged first where it shrinks to a half or less.
 
-    Outside, the colours of the border go on; :func:`fill_outside` paints over them.
+    Outside, the colours of the border continue; :func:`fill_outside` paints over them.
 
     Args:
-        image: the image, or a copy of it that was reduced when it was decoded.
+        image: (H, W, C) uint8, or a copy that was reduced when it was decoded.
         geometry: in coordinates of the full image.
         full_size: (height, width) of the full image, where ``image`` is a reduced one.
     """
@@ -93,13 +94,16 @@ def warp_image(image: np.ndarray, geometry: Geometry, full_size: Size | None = N
 
 
 def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: tuple[int, ...]) -> np.ndarray:
-    """Paint what lies outside the source with one colour; the image itself where nothing does.
+    """Paint the pixels that lie outside the source with one colour.
 
     Args:
-        image: the output, (H, W, C) uint8; it is painted on where it is no view of the source.
-        geometry: how it was made.
+        image: the output of :func:`warp_image`, (H, W, C) uint8.
+        geometry: the geometry that it was made with.
         full_size: (height, width) of the source.
         fill: one value of 0..255 per channel.
+
+    Returns:
+        (H, W, C) uint8: ``image`` itself if no pixel lies outside, else a copy.
     """
     x, y = geometry.matrix @ geometry.corners
     if min(x.min(), y.min()) >= 0 and x.max() <= full_size[1] and y.max() <= full_size[0]:
@@ -113,18 +117,13 @@ def fill_outside(image: np.ndarray, geometry: Geometry, full_size: Size, fill: t
     return cv2.copyTo(image, inside, canvas.copy()).reshape(image.shape)
 
 
-# ---- parts ---------------------------------------------------------------------------------------
+# ---- helpers -------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=8)
 def _plain_colour(shape: tuple[int, ...], colour: tuple[int, ...]) -> np.ndarray:
-    """An image of one colour, not to be written to; numpy takes longer to fill it than cv2 to warp a picture."""
+    """Return a shared image of one colour, not to be written to; filling it takes numpy longer than a warp."""
     return np.ascontiguousarray(np.broadcast_to(np.array(colour, np.uint8), shape))
-
-
-@functools.lru_cache(maxsize=2)  # of pictures of one size, which are often large
-def _ones(size: Size) -> np.ndarray:
-    return np.ones(size, np.uint8)
 
 
 def _wh(size: Size) -> tuple[int, int]:
@@ -132,7 +131,7 @@ def _wh(size: Size) -> tuple[int, int]:
 
 
 def _is_plain_crop(geometry: Geometry, full_size: Size) -> bool:
-    """Whether the output is a part of the source with nothing resampled and nothing outside."""
+    """Return whether the output is a rectangle inside the source, with nothing resampled."""
     left, top = geometry.matrix[:, 2]
     return (
         geometry.field is None
@@ -157,7 +156,7 @@ def _warp(
     border: int,
     outside: int = 0,
 ) -> np.ndarray:
-    """Values of (H, W) or (H, W, up to 4) at the points of an output, by ``matrix`` from there to the array."""
+    """Return values of (H, W) or (H, W, up to 4) where ``matrix`` maps the points of the output."""
     moved = matrix.copy()
     if geometry.field is None:  # cv2's coordinates are 0 at the centre of the first pixel
         moved[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
@@ -167,15 +166,16 @@ def _warp(
         )  # fmt: skip
     moved[:, 2] -= 0.5
     points = cv2.transform(geometry.field, moved)
-    return cv2.remap(  # type: ignore[call-overload]  # its stubs want a second map
+    warped: np.ndarray = cv2.remap(  # type: ignore[call-overload]  # its stubs want a second map
         array, points, None, interpolation, borderMode=border, borderValue=outside
     )
+    return warped
 
 
 def _cut(
     image: np.ndarray, matrix: np.ndarray, corners: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the source that the output needs, in whole blocks of ``steps``, and where it begins."""
+    """Return the part of the source that the output needs, in full blocks of ``steps``, and the matrix into it."""
     spans = []
     for axis, length in ((0, image.shape[1]), (1, image.shape[0])):
         reached = matrix[axis] @ corners
@@ -191,7 +191,7 @@ def _cut(
 
 
 def _shrink(image: np.ndarray, matrix: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average over blocks of ``steps`` pixels, so that the warp's four taps miss nothing."""
+    """Average over blocks of ``steps`` pixels, so that bilinear interpolation skips no pixel."""
     height, width = image.shape[:2]
     small = max(width // steps, 1), max(height // steps, 1)
     shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], -1)
@@ -199,7 +199,7 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, steps: int) -> tuple[np.ndarr
 
 
 def _warp_channels(image: np.ndarray, geometry: Geometry, matrix: np.ndarray) -> np.ndarray:
-    """Bilinear warp of any number of channels; cv2 takes up to four, and four faster than three."""
+    """Warp any number of channels bilinearly; cv2 takes up to four, and four faster than three."""
     channels = image.shape[2]
     if channels > 4:
         parts = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any, Generic, TypeVar
@@ -136,6 +136,12 @@ def require(catalogue: Catalogue[Any], component: Component, path: str) -> None:
         raise ConfigError(problems)
 
 
+def refuse(problems: Sequence[str]) -> None:
+    """Raise a ValueError that lists the problems, one a line, if there are any; for constructors."""
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
 def check_arguments(
     target: Any, args: Mapping[str, Any], path: str, context: Collection[str] = (), owner: str = ""
 ) -> list[Problem]:
@@ -205,13 +211,17 @@ def parameters_of(target: Any) -> dict[str, inspect.Parameter]:
     return dict(signature.parameters)
 
 
-def merged_parameters(cls: type, last: type, hidden: Collection[str] = ()) -> dict[str, inspect.Parameter]:
+def merged_parameters(
+    cls: type, last: type, hidden: Collection[str] = (), options: type | None = None
+) -> dict[str, inspect.Parameter]:
     """Return the parameters of ``cls()`` with ``**options`` replaced by the parameters of the next class up.
 
     Args:
         cls: a class; annotations are resolved in the module of each constructor.
         last: the class up to which constructors are read.
         hidden: parameters of a base class that the subclass sets itself.
+        options: the dataclass that takes the ``**options`` of ``last``; its fields come before the
+            keyword-only parameters of ``last``, and a field that ``last`` names itself is left out.
 
     Returns:
         Keyword parameters by name, those without a default first.
@@ -220,7 +230,7 @@ def merged_parameters(cls: type, last: type, hidden: Collection[str] = ()) -> di
     for owner in cls.__mro__:
         if "__init__" not in vars(owner) or not issubclass(owner, last):
             continue
-        own = list(inspect.signature(vars(owner)["__init__"], eval_str=True).parameters.values())[1:]
+        own = _own_parameters(owner, options if owner is last else None)
         for parameter in own:
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD and parameter.name not in hidden:
                 keyword = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -229,6 +239,18 @@ def merged_parameters(cls: type, last: type, hidden: Collection[str] = ()) -> di
             break
     required = {n: p for n, p in found.items() if p.default is inspect.Parameter.empty}
     return {**required, **found}
+
+
+def _own_parameters(owner: type, options: type | None) -> list[inspect.Parameter]:
+    """Return the parameters of a class's own constructor, with the fields of ``options`` among them."""
+    own = list(inspect.signature(vars(owner)["__init__"], eval_str=True).parameters.values())[1:]
+    if options is None:
+        return own
+    names = {parameter.name for parameter in own}
+    fields = inspect.signature(options, eval_str=True).parameters.values()
+    first = [parameter for parameter in own if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    last = [parameter for parameter in own if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [*first, *(parameter for parameter in fields if parameter.name not in names), *last]
 
 
 def join(path: str, key: str) -> str:

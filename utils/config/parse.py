@@ -94,10 +94,10 @@ def read_section(cls: type[T], value: Mapping[str, Any], path: str, found: Mista
         hint = did_you_mean(key, keys) or f" It takes: {', '.join(keys)}"
         found.add([Problem(join(path, key), f"{owner} has no such argument{hint}")])
     made: dict[str, Any] = {}
-    for name, key in keys.items():
+    for name, declared in keys.items():
         if name in value:
-            made[name] = _read_value(value[name], hints[name], key, join(path, name), found)
-        elif is_required(key):
+            made[name] = _read_value(value[name], hints[name], declared, join(path, name), found)
+        elif is_required(declared):
             found.add([Problem(join(path, name), f"missing; {owner} needs it")])
             made[name] = None
     return cls(**made)

@@ -33,7 +33,7 @@ def _object(
     indent: str,
 ) -> Iterator[str]:
     """Yield the lines inside an object: the values given, then the defaults of the others."""
-    last = next(reversed(value)) if value else None
+    last = list(value)[-1] if value else None
     for key, item in value.items():
         place, comma = join(path, key), "" if key == last else ","
         below = _kind_of(kind, path, key, value, experiment.catalogues)

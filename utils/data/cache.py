@@ -1,4 +1,4 @@
-"""Where results that can be computed again are kept between runs."""
+"""Results that are kept between runs: small JSON values, and the decoded images of a data set."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from utils.errors import StorageError
 from utils.system.files import replacing
+from utils.system.threads import map_ahead
+
+Item = tuple[np.ndarray, np.ndarray, str]  # image (H, W, C), label (H, W), name
 
 _VARIABLE = "SEGWRIGHT_CACHE"
 
 
 def cache_folder() -> Path:
-    """``$SEGWRIGHT_CACHE``, else ``segwright`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return ``$SEGWRIGHT_CACHE``, else ``segwright`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if os.environ.get(_VARIABLE):
         return Path(os.environ[_VARIABLE])
     base = os.environ.get("XDG_CACHE_HOME")
@@ -26,16 +30,22 @@ def cache_folder() -> Path:
 
 
 def load_json(kind: str, key: str) -> Any:
-    """What :func:`save_json` stored; ``None`` where there is nothing, or nothing readable."""
+    """Return what :func:`save_json` stored; ``None`` where there is nothing, or nothing readable."""
     try:
-        return json.loads(_path(kind, key).read_text())
+        return json.loads(_json_path(kind, key).read_text())
     except (OSError, ValueError):
         return None
 
 
 def save_json(kind: str, key: str, value: Any) -> None:
-    """Store ``value`` in one step; a cache that cannot be written is no error."""
-    path = _path(kind, key)
+    """Store ``value`` atomically; a cache that cannot be written is not an error.
+
+    Args:
+        kind: beginning of the file's name.
+        key: any text; another key is another file.
+        value: plain types.
+    """
+    path = _json_path(kind, key)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -44,21 +54,25 @@ def save_json(kind: str, key: str, value: Any) -> None:
         return
 
 
-def _path(kind: str, key: str) -> Path:
-    return cache_folder() / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-
-
-Item = tuple[np.ndarray, np.ndarray, str]  # image (H, W, C), label (H, W), name
-
-
 class Source(Protocol):
-    """What is cached."""
+    """A data set whose items can be cached."""
 
     def __len__(self) -> int: ...
 
     def load_checked(self, index: int) -> Item: ...
 
     def fingerprint(self) -> str: ...
+
+
+def open_cache(kind: Literal["ram", "disk"] | None, source: Source) -> MemoryCache | DiskCache | None:
+    """Return the cache that a config names.
+
+    Raises:
+        StorageError: the folder of a disk cache cannot be written.
+    """
+    if kind is None:
+        return None
+    return MemoryCache(source) if kind == "ram" else DiskCache(source)
 
 
 class MemoryCache:
@@ -72,12 +86,12 @@ class MemoryCache:
     def __getitem__(self, index: int) -> Item:
         number = self._indices[index]
         item = self._items.get(number)
-        if item is None:  # two threads may both read it; they get the same
+        if item is None:  # two threads may both read it; they get equal items
             item = self._items[number] = self._source.load_checked(number)
         return item
 
     def part(self, indices: Sequence[int]) -> MemoryCache:
-        """Some of the items, in the same memory."""
+        """Return a cache of some of the items, which shares their memory."""
         part = MemoryCache(self._source, [self._indices[index] for index in indices])
         part._items = self._items
         return part
@@ -86,12 +100,12 @@ class MemoryCache:
 class DiskCache:
     """Items in one file that every process maps into its memory.
 
-    The file is written under another name and renamed when it is whole: a run that is killed leaves no
-    half cache, and two runs that build it at once each finish with a whole one.
+    The file is written atomically: a killed run leaves no incomplete cache, and each of two runs that
+    build it at once ends with a complete one.
 
     Args:
-        source: what to cache. Its fingerprint names the file, so a change of the data makes another.
-        folder: where the file lies.
+        source: data set to cache. Its fingerprint names the file, so changed data gets another file.
+        folder: folder of the file; by default :func:`cache_folder`.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -99,8 +113,7 @@ class DiskCache:
 
     def __init__(self, source: Source, folder: Path | None = None) -> None:
         folder = folder or cache_folder()
-        name = hashlib.sha256(source.fingerprint().encode()).hexdigest()[:32]
-        self._path = folder / f"images-{name}.cache"
+        self._path = folder / f"images-{_short_hash(source.fingerprint())}.cache"
         if not self._path.is_file():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -136,21 +149,22 @@ class DiskCache:
         return image.view(np.ndarray), label.view(np.ndarray), name
 
     def part(self, indices: Sequence[int]) -> DiskCache:
-        """Some of the items, of the same file."""
+        """Return a cache of some of the items, which maps the same file."""
         part = DiskCache.__new__(DiskCache)
         part.__setstate__({"_path": self._path, "_order": [self._order[index] for index in indices]})
         return part
 
 
-def open_cache(kind: Literal["ram", "disk"] | None, source: Source) -> MemoryCache | DiskCache | None:
-    """The cache that a config names."""
-    if kind is None:
-        return None
-    return MemoryCache(source) if kind == "ram" else DiskCache(source)
+def _json_path(kind: str, key: str) -> Path:
+    return cache_folder() / f"{kind}-{_short_hash(key)}.json"
+
+
+def _short_hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _build(source: Source, path: Path) -> None:
-    """Decode everything, several at a time, into one file; its index and that one's length end it."""
+    """Decode all items, several at a time, into one file that ends with its index and the index's length."""
     index: list[tuple[int, tuple[int, ...], str]] = []
     position = 0
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -166,10 +180,6 @@ def _build(source: Source, path: Path) -> None:
 
 
 def _load_all(source: Source) -> Iterator[Item]:
-    from tqdm import tqdm
-
-    from utils.system.threads import map_ahead
-
     threads = min(8, os.cpu_count() or 1)
     items = map_ahead(source.load_checked, range(len(source)), threads, 2 * threads)
     yield from tqdm(items, total=len(source), desc="Caching images", disable=None)

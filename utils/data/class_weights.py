@@ -6,12 +6,12 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from utils.data.cache import load_json, save_json
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ Mode = Literal["median", "inverse", "effective", "enet"]
 
 
 class Labels(Protocol):
-    """What is needed of a data set."""
+    """A data set whose labels can be read one by one."""
 
     def __len__(self) -> int: ...
 
@@ -28,13 +28,21 @@ class Labels(Protocol):
     def fingerprint(self) -> str: ...
 
 
+@runtime_checkable
+class HasDataset(Protocol):
+    """A loader of such a data set."""
+
+    @property
+    def dataset(self) -> Labels: ...
+
+
 class ClassCounts(NamedTuple):
-    """How often each class occurs.
+    """Frequency of each class.
 
     Attributes:
-        pixels: pixels of each class.
-        image_pixels: all pixels, void included, of the images that hold the class.
-        images: images that hold the class.
+        pixels: (C,) int64, pixels of each class.
+        image_pixels: (C,) int64, all pixels, void included, of the images that hold the class.
+        images: (C,) int64, images that hold the class.
         void: pixels without a class.
     """
 
@@ -44,14 +52,14 @@ class ClassCounts(NamedTuple):
     void: int
 
 
-def compute_class_weights(mode: Mode, data: Any, info: DatasetInfo) -> list[float]:
-    """One weight per class; the mean over the labelled pixels is not kept at 1.
+def compute_class_weights(mode: Mode, data: Labels | HasDataset, info: DatasetInfo) -> list[float]:
+    """Compute one weight per class; their mean over the labelled pixels need not be 1.
 
     With f the share of a class among the labelled pixels:
 
     * ``median``: median frequency balancing, median(g) / g with g the share of the class in the images
       that hold it (Eigen and Fergus, "Predicting depth, surface normals and semantic labels", 2015).
-    * ``inverse``: 1 / (C f): each class has the same total weight.
+    * ``inverse``: 1 / (C f), which gives each class the same total weight.
     * ``effective``: inverse of the effective number of samples with beta = 1 - 1/N, scaled to a mean of 1
       over the classes (Cui et al., "Class-balanced loss based on effective number of samples", 2019).
     * ``enet``: 1 / ln(1.02 + f), between 1.4 and 50.5 (Paszke et al., "ENet", 2016).
@@ -60,11 +68,15 @@ def compute_class_weights(mode: Mode, data: Any, info: DatasetInfo) -> list[floa
     a file changes. The result is logged as a table.
 
     Args:
-        mode: which formula.
+        mode: name of the formula.
         data: the training data set, or its loader.
         info: its classes.
+
+    Raises:
+        DataError: a mask cannot be read, or holds a value that is neither a class nor void.
     """
-    counts = count_classes(getattr(data, "dataset", data), info.num_classes)
+    dataset = data.dataset if isinstance(data, HasDataset) else data
+    counts = count_classes(dataset, info.num_classes)
     weights = weights_from_counts(mode, counts)
     for line in weight_table(info.classes, counts, weights, mode):
         logger.info("%s", line)
@@ -72,12 +84,16 @@ def compute_class_weights(mode: Mode, data: Any, info: DatasetInfo) -> list[floa
 
 
 def weights_from_counts(mode: Mode, counts: ClassCounts) -> list[float]:
-    """The formulas of :func:`compute_class_weights`."""
+    """Compute the weights of :func:`compute_class_weights` from counts.
+
+    Raises:
+        ValueError: there is no formula of this name.
+    """
     present = counts.pixels > 0
     weights = np.ones(len(present))
     total = counts.pixels.sum()
     if not total:
-        return weights.tolist()
+        return list(weights.tolist())
     share = counts.pixels[present] / total
     if mode == "median":
         frequency = counts.pixels[present] / counts.image_pixels[present]
@@ -85,18 +101,18 @@ def weights_from_counts(mode: Mode, counts: ClassCounts) -> list[float]:
     elif mode == "inverse":
         weights[present] = 1 / (present.sum() * share)
     elif mode == "effective":
-        # (1 - beta^n) / (1 - beta) with beta = 1 - 1/N and n = N f, without the loss of digits
+        # (1 - beta^n) / (1 - beta) with beta = 1 - 1/N and n = N f, without cancellation
         effective = -np.expm1(counts.pixels[present] * np.log1p(-1 / max(total, 2)))
         weights[present] = (1 / effective) / np.mean(1 / effective)
     elif mode == "enet":
         weights[present] = 1 / np.log(1.02 + share)
     else:
         raise ValueError(f"class_weights: no formula '{mode}'")
-    return weights.tolist()
+    return list(weights.tolist())
 
 
 def count_classes(dataset: Labels, num_classes: int) -> ClassCounts:
-    """Count every mask of a data set, several at a time; cached.
+    """Count the pixels of every mask of a data set, several masks at a time; the result is cached.
 
     Raises:
         DataError: a mask cannot be read, or holds a value that is neither a class nor void.
@@ -112,14 +128,14 @@ def count_classes(dataset: Labels, num_classes: int) -> ClassCounts:
 
 
 def sum_histograms(histograms: Iterable[np.ndarray], num_classes: int) -> ClassCounts:
-    """Counts of images whose label histograms (256 entries) are known."""
+    """Return the counts of images from their label histograms, (256,) each."""
     return _counts(_sum(histograms, num_classes))
 
 
 def weight_table(
     classes: Sequence[str], counts: ClassCounts, weights: Sequence[float], mode: str
 ) -> list[str]:
-    """Lines of a table: class, share of the labelled pixels, images, weight."""
+    """Return the lines of a table: class, share of the labelled pixels, images, weight."""
     width = max(len(name) for name in classes)
     total = max(int(counts.pixels.sum()), 1)
     lines = [f"class weights ({mode}):"]
@@ -136,12 +152,13 @@ def _histogram(label: np.ndarray) -> np.ndarray:
 
 
 def _counts(rows: list[list[int]]) -> ClassCounts:
+    """Return the rows of :func:`_sum` as counts."""
     table = np.array(rows, dtype=np.int64)
     return ClassCounts(table[:-1, 0], table[:-1, 1], table[:-1, 2], int(table[-1, 0]))
 
 
 def _sum(histograms: Iterable[np.ndarray], num_classes: int) -> list[list[int]]:
-    """Rows (pixels, all pixels of images with it, images) of each class, then of void."""
+    """Return the rows (pixels, all pixels of images with it, images) of each class, then of void."""
     rows = np.zeros((num_classes + 1, 3), dtype=np.int64)
     for histogram in histograms:
         classes = histogram[:num_classes]
@@ -149,5 +166,6 @@ def _sum(histograms: Iterable[np.ndarray], num_classes: int) -> list[list[int]]:
         rows[:-1, 0] += classes
         rows[:-1, 1] += held * histogram.sum()
         rows[:-1, 2] += held
-        rows[-1, 0] += histogram[255]
-    return rows.tolist()
+        rows[-1, 0] += histogram[IGNORE_INDEX]
+    plain: list[list[int]] = rows.tolist()
+    return plain

@@ -1,4 +1,4 @@
-"""Turns the raw values of masks into class indices, and says which values are not allowed."""
+"""Tables from the raw values or colours of masks to class indices; other values are an error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from utils.errors import LabelError
 
 Colour = tuple[int, int, int]
 
+_MOST_VALUES = 256  # that an error carries: a photo in place of a mask holds millions of colours
+
 
 class LabelTable:
-    """Raw mask value -> class index or void; every other value is a mistake in the data.
+    """Raw mask value -> class index or void; any other value is a mistake in the data.
 
     Args:
         indices: raw value -> class index, or 255 for void.
-        num_classes: how many classes there are.
+        num_classes: number of classes.
 
     Raises:
         ValueError: an index is neither a class nor void.
@@ -40,11 +42,11 @@ class LabelTable:
         self._shift, self._span = _one_range(self._legal)
 
     def encode(self, mask: np.ndarray, source: str) -> np.ndarray:
-        """Class indices of a raw mask.
+        """Return the class indices of a raw mask.
 
         Args:
-            mask: (H, W) raw values.
-            source: the file, for the message.
+            mask: (H, W) raw values, any integer type.
+            source: the file, for the error.
 
         Returns:
             (H, W) uint8, 0..num_classes-1 and 255.
@@ -55,11 +57,11 @@ class LabelTable:
         if mask.dtype != np.uint8:
             return self._encode_wide(mask, source)
         if not self._all_legal(mask):
-            raise LabelError(self.complain(mask, source))
+            raise self._error(mask, source)
         return mask if self._identity else cv2.LUT(np.ascontiguousarray(mask), self._table)
 
     def _all_legal(self, mask: np.ndarray) -> bool:
-        if self._span is not None:  # a tenth of the time that counting takes
+        if self._span is not None:  # takes a tenth of the time of counting
             return bool((mask + self._shift).max(initial=0) < self._span)
         counts = cv2.calcHist([np.ascontiguousarray(mask)], [0], None, [256], [0, 256]).reshape(-1)
         return not counts[~self._legal].any()
@@ -67,54 +69,46 @@ class LabelTable:
     def _encode_wide(self, mask: np.ndarray, source: str) -> np.ndarray:
         values, inverse = np.unique(mask, return_inverse=True)
         if any(int(value) not in self.indices for value in values):
-            raise LabelError(self.complain(mask, source))
+            raise self._error(mask, source)
         table = np.array([self.indices[int(value)] for value in values], dtype=np.uint8)
         return table[inverse].reshape(mask.shape)
 
-    def illegal(self, mask: np.ndarray) -> dict[int, int]:
-        """Values that are neither a class nor void, with the number of pixels of each."""
-        values, counts = np.unique(mask, return_counts=True)
-        return {int(v): int(n) for v, n in zip(values, counts, strict=True) if int(v) not in self.indices}
-
-    def complain(self, mask: np.ndarray, source: str) -> str:
-        """One line: file, illegal values, their share, the first pixel, what is allowed, a likely fix."""
-        bad = self.illegal(mask)
-        row, column = np.argwhere(np.isin(mask, list(bad)))[0]
+    def _error(self, mask: np.ndarray, source: str) -> LabelError:
+        """Return an error with the illegal values, their share, the first pixel and a likely fix."""
+        values, counts = (array.tolist() for array in np.unique(mask, return_counts=True))
+        bad = {value: count for value, count in zip(values, counts, strict=True) if value not in self.indices}
+        row, column = np.argwhere(np.isin(mask, list(bad)))[0].tolist()
+        pixels = sum(bad.values())
         shown = ", ".join(map(str, list(bad)[:8])) + (" ..." if len(bad) > 8 else "")
-        share = 100 * sum(bad.values()) / mask.size
-        return (
-            f"{source}: value{'s' if len(bad) > 1 else ''} {shown} at {share:.3g} % of its pixels, first at "
-            f"row {row}, column {column}; allowed are {self.allowed()}"
-            + _likely_fix(set(map(int, np.unique(mask))), self.num_classes)
+        plural = "s" if len(bad) > 1 else ""
+        return LabelError(
+            f"{source}: value{plural} {shown} at {100 * pixels / mask.size:.3g} % of its pixels, first at "
+            f"row {row}, column {column}; allowed are {self._allowed()}"
+            + _likely_fix(set(values), self.num_classes),
+            kind="unknown_value",
+            paths=[source],
+            values=list(bad)[:_MOST_VALUES],
+            pixels=pixels,
+            share=pixels / mask.size,
+            first=(row, column),
+            allowed=sorted(self.indices),
         )
 
-    def allowed(self) -> str:
-        """The values that stand for classes and for void, in words."""
+    def _allowed(self) -> str:
+        """Return the values of classes and of void as text."""
         classes = sorted(value for value, index in self.indices.items() if index != IGNORE_INDEX)
         void = sorted(value for value, index in self.indices.items() if index == IGNORE_INDEX)
         return _ranges(classes) + (f" and {_ranges(void)} (void)" if void else "")
 
 
-def _one_range(legal: np.ndarray) -> tuple[np.uint8, int | None]:
-    """What to add, modulo 256, so that the legal ones of the 256 values become 0..length-1, and that length.
-
-    0..20 and 255 are one range in this arithmetic. The length is ``None`` where there are gaps.
-    """
-    starts = np.flatnonzero(legal & ~np.roll(legal, 1))
-    if len(starts) > 1:
-        return np.uint8(0), None
-    first = int(starts[0]) if len(starts) else 0
-    return np.uint8(-first % 256), int(legal.sum())
-
-
 def identity_table(num_classes: int, void_values: Sequence[int] = (IGNORE_INDEX,)) -> LabelTable:
-    """Masks that store class indices."""
+    """Return the table of masks that store class indices."""
     void = {value: IGNORE_INDEX for value in void_values}
     return LabelTable({**{i: i for i in range(num_classes)}, **void}, num_classes)
 
 
 class ColourTable:
-    """Colour of a mask -> class index or void; every other colour is a mistake in the data.
+    """Colour of a mask -> class index or void; any other colour is a mistake in the data.
 
     Args:
         indices: (red, green, blue) -> class index, or 255 for void.
@@ -126,7 +120,14 @@ class ColourTable:
         self._indices = np.array([index for _, index in codes], dtype=np.uint8)
 
     def encode(self, mask: np.ndarray, source: str) -> np.ndarray:
-        """Class indices of a colour mask (H, W, 3) uint8.
+        """Return the class indices of a colour mask.
+
+        Args:
+            mask: (H, W, 3) uint8 RGB.
+            source: the file, for the error.
+
+        Returns:
+            (H, W) uint8, class indices and 255.
 
         Raises:
             LabelError: a colour is not in the table.
@@ -136,13 +137,36 @@ class ColourTable:
         position = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
         wrong = self._codes[position] != codes
         if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            colour = tuple(int(value) for value in mask[row, column])
-            raise LabelError(
-                f"{source}: colour {colour} at row {row}, column {column} is not in the colour table "
-                f"({100 * wrong.mean():.3g} % of the pixels have such colours)"
-            )
-        return self._indices[position]
+            raise self._error(codes, wrong, source)
+        indices: np.ndarray = self._indices[position]
+        return indices
+
+    def _error(self, codes: np.ndarray, wrong: np.ndarray, source: str) -> LabelError:
+        """Return an error with the share of the ``wrong`` pixels (H, W), and the first of their colours."""
+        row, column = np.argwhere(wrong)[0].tolist()
+        return LabelError(
+            f"{source}: colour {_colour(int(codes[row, column]))} at row {row}, column {column} is not in the "
+            f"colour table ({100 * wrong.mean():.3g} % of the pixels have such colours)",
+            kind="unknown_colour",
+            paths=[source],
+            values=[_colour(code) for code in np.unique(codes[wrong])[:_MOST_VALUES].tolist()],
+            pixels=int(wrong.sum()),
+            share=float(wrong.mean()),
+            first=(row, column),
+            allowed=[_colour(code) for code in self._codes.tolist()],
+        )
+
+
+def _one_range(legal: np.ndarray) -> tuple[np.uint8, int | None]:
+    """Return the number that, added modulo 256, maps the legal values to 0..length-1, and that length.
+
+    In this arithmetic 0..20 and 255 are one range. The length is ``None`` where there are gaps.
+    """
+    starts = np.flatnonzero(legal & ~np.roll(legal, 1))
+    if len(starts) > 1:
+        return np.uint8(0), None
+    first = int(starts[0]) if len(starts) else 0
+    return np.uint8(-first % 256), int(legal.sum())
 
 
 def _code(colour: Colour) -> int:
@@ -150,8 +174,12 @@ def _code(colour: Colour) -> int:
     return (red << 16) | (green << 8) | blue
 
 
+def _colour(code: int) -> Colour:
+    return code >> 16, code >> 8 & 255, code & 255
+
+
 def _ranges(values: Sequence[int]) -> str:
-    """``0..20, 255`` for a sorted list of values."""
+    """Return a sorted list of values as text: ``0..20, 255``."""
     parts: list[list[int]] = []
     for value in values:
         if parts and value == parts[-1][1] + 1:
@@ -162,7 +190,7 @@ def _ranges(values: Sequence[int]) -> str:
 
 
 def _likely_fix(values: set[int], num_classes: int) -> str:
-    """What such values usually mean; starts with '; ' or is empty."""
+    """Return what such values usually mean, and what to do; the text begins with '; '."""
     if len(values) == 2 and 0 in values and num_classes == 2:
         other = max(values)
         return f'; only 0 and {other} occur: give the Folder data set "values": [0, {other}]'

@@ -12,12 +12,12 @@ def split_groups(groups: Sequence[str], share: float, seed: int = 0) -> tuple[li
 
     Args:
         groups: the group of every sample.
-        share: below 1 the share of the second part, from 1 on its number of samples.
-        seed: start of the draw. The same seed and the same groups give the same parts.
+        share: size of the second part: below 1 a share, from 1 on a number of samples.
+        seed: seed of the draw. The same seed and the same groups give the same parts.
 
     Returns:
         Sorted indices of the first and of the second part. Groups are added to the second part as
-        long as that brings it nearer to the wanted number; it gets at least one.
+        long as that brings it nearer to the requested size; it gets at least one.
 
     Raises:
         ValueError: there are fewer than two groups, or the first part would be empty.
@@ -45,13 +45,13 @@ def split_groups(groups: Sequence[str], share: float, seed: int = 0) -> tuple[li
 
 
 def split_folds(groups: Sequence[str], folds: int, fold: int, seed: int = 0) -> tuple[list[int], list[int]]:
-    """One of the splits of a k-fold cross-validation, groups kept together.
+    """Return one of the splits of a k-fold cross-validation, groups kept together.
 
     Args:
         groups: the group of every sample.
         folds: number of parts; each sample is in the second list of exactly one of them.
-        fold: which part, from 0.
-        seed: start of the draw.
+        fold: number of the part, from 0.
+        seed: seed of the draw.
 
     Returns:
         Sorted indices of the other parts, and of part ``fold``.

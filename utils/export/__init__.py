@@ -1,1 +1,1 @@
-"""Networks as files of other runtimes."""
+"""Networks as files for other runtimes: ONNX, TorchScript and torch.export."""

@@ -1,4 +1,4 @@
-"""Compares an exported model with the network it was made from, at sizes other than the recorded one."""
+"""Comparison of an exported model with its network, at sizes other than the recorded one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ RELATIVE_TOLERANCE = 1e-4
 
 
 class Parity(NamedTuple):
-    """How two networks compare on random images of one size.
+    """Comparison of two networks on random images of one size.
 
     Attributes:
         shape: batch, height and width.
-        difference: largest absolute difference of logits, those on the network's own grid included where the
-            exported model offers them; infinite where the shapes differ.
+        difference: largest absolute difference of the logits, including those on the network's own grid if the
+            exported model returns them; infinite if the shapes differ.
         scale: largest absolute logit, at least 1.
         changed: pixels whose best class differs.
     """
@@ -28,22 +28,27 @@ class Parity(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Equal up to rounding; the class of a pixel can then differ only where two are equally good."""
+        """Return whether the logits are equal up to rounding, so that only ties can change a pixel's class."""
         return self.difference <= RELATIVE_TOLERANCE * self.scale
 
     def row(self) -> str:
-        """A line of the table."""
+        """Format a line of the table under :data:`HEADER`."""
         batch, height, width = self.shape
         size = f"{batch} x {height} x {width}"
         verdict = "equal" if self.holds else "DIFFERENT"
         return f"{size:>20}{self.difference:14.2e}{self.scale:12.3g}{self.changed:10d}  {verdict}"
 
 
-HEAD = f"{'batch x height x width':>20}{'max |diff|':>12}{'max |logit|':>12}{'changed':>10}"
+HEADER = f"{'batch x height x width':>20}{'max |diff|':>12}{'max |logit|':>12}{'changed':>10}"
 
 
 def check_sizes(stride: int, more: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int, int]]:
-    """(batch, height, width) to compare at: single pixels, odd sides, multiples of the stride, and ``more``."""
+    """List the (batch, height, width) to compare at: single pixels, odd sides, multiples of the stride.
+
+    Args:
+        stride: stride of the network.
+        more: further (height, width), each compared with a batch of 1.
+    """
     step = max(stride, 8)
     usual = [
         (1, 1, 1),
@@ -58,11 +63,11 @@ def check_sizes(stride: int, more: Sequence[tuple[int, int]] = ()) -> list[tuple
 
 @torch.inference_mode()
 def compare(model: Any, exported: Any, in_channels: int, shape: tuple[int, int, int]) -> Parity:
-    """Run both on the same random images.
+    """Run a network and its exported model on the same random images.
 
     Args:
-        model: the original, in eval mode.
-        exported: what was read back; both give an output that has ``logits``.
+        model: the network, in eval mode; its output has ``logits``.
+        exported: the model read from the exported file; its output has ``logits`` too.
         in_channels: channels of the images.
         shape: batch, height and width.
     """
@@ -77,7 +82,7 @@ def compare(model: Any, exported: Any, in_channels: int, shape: tuple[int, int, 
         if hasattr(exported, "forward_coarse"):
             found.append(exported.forward_coarse(images).logits)
             expected.append(model.forward_coarse(images).logits)
-    except (RuntimeError, AssertionError):  # it is for other sizes
+    except (RuntimeError, AssertionError):  # the recording does not hold for this size
         return different
     if any(a.shape != b.shape or not bool(b.isfinite().all()) for a, b in zip(expected, found, strict=True)):
         return different

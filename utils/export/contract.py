@@ -1,9 +1,9 @@
-"""What an exported model carries besides its network, and how its files are recognised.
+"""Contract of exported models: formats, inputs, outputs, and the facts that a file carries.
 
 An exported network takes ``images``, (N, in_channels, H, W) float32 of ``(value / 255 - mean) / std`` with
-values of 0..255, for every N, H, W >= 1, and gives ``logits``, (N, classes, H, W) float32, unnormalised. A
-network that decides on a coarser grid offers its logits on that grid too: ONNX as the output
-``coarse_logits``, TorchScript as the method ``unfitted``. They cover the images padded to ``stride``.
+values of 0..255, for every N, H, W >= 1, and returns ``logits``, (N, classes, H, W) float32, unnormalised. A
+network with logits on a coarser grid returns those too: ONNX as the output ``coarse_logits``, TorchScript from
+the method ``unfitted``. They cover the images padded to ``stride``.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ CONTRACT = (
 
 
 def exported_format(path: str | Path) -> str | None:
-    """The format that a file's ending stands for; ``None`` for any other file, such as a checkpoint."""
+    """Return the format of a file by its ending; ``None`` for any other file, such as a checkpoint."""
     ending = Path(path).suffix.lower()
     return next((name for name, suffix in SUFFIXES.items() if suffix == ending), None)
 
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What inference needs to know of an exported network.
+    """Facts about an exported network that inference needs.
 
     Attributes:
-        info: classes, colours, normalisation, original ids.
+        info: classes, colours, normalisation and original ids.
         stride: the network pads its input to multiples of this.
-        crop_size: side, or (height, width), of the training crop; ``None`` if it is not known.
+        crop_size: side, or (height, width), of the training crop in pixels; ``None`` if unknown.
         arch: ``type`` and ``args`` of the architecture.
-        framework_version: of the program that wrote the file.
+        framework_version: version of the program that wrote the file.
     """
 
     info: DatasetInfo
@@ -50,7 +50,7 @@ class ExportFacts:
     framework_version: str = __version__
 
     def to_strings(self) -> dict[str, str]:
-        """Name -> JSON, which every format can hold."""
+        """Map every name to JSON text, which all formats can hold."""
         facts = {
             **self.info.to_plain(),
             "in_channels": self.info.in_channels,
@@ -64,10 +64,14 @@ class ExportFacts:
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], path: str | Path) -> ExportFacts:
-        """The inverse of :meth:`to_strings`.
+        """Read the facts that :meth:`to_strings` wrote.
+
+        Args:
+            strings: name -> JSON.
+            path: file to name in an error.
 
         Raises:
-            CheckpointError: a fact is missing or malformed; ``path`` names the file.
+            CheckpointError: a fact is missing or malformed.
         """
         wanted = ("classes", "palette", "mean", "std", "label_ids", "stride", "crop_size", "arch")
         missing = [name for name in wanted if name not in strings]
@@ -86,4 +90,4 @@ class ExportFacts:
                 json.loads(strings.get("framework_version", '""')),
             )
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise CheckpointError(f"{path}: what it carries of its classes is malformed: {error}") from error
+            raise CheckpointError(f"{path}: the facts in the file are malformed: {error}") from error

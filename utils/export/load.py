@@ -1,19 +1,18 @@
-"""Opens exported models so that they predict like networks of this program."""
+"""Reading of exported models, which then predict like networks of this program."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, first_line
 from utils.export.contract import COARSE, INPUT, OUTPUT, ExportFacts, exported_format
 from utils.export.write import METADATA_FILE, quiet, require
 
@@ -21,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class ExportedOutput(NamedTuple):
-    """What an exported model returns.
+    """Output of an exported model.
 
     Attributes:
         logits: (N, classes, H, W) float32 on the device of the input.
@@ -31,11 +30,13 @@ class ExportedOutput(NamedTuple):
 
 
 class ExportedModel(nn.Module):
-    """What all have in common.
+    """Base of the exported models: (N, in_channels, H, W) images to logits, for every N, H, W >= 1.
+
+    A model that returns logits on a coarser grid has a method ``forward_coarse`` for them.
 
     Attributes:
-        stride: images are padded to multiples of this before :meth:`forward_coarse` decides on its own grid; only
-            models that offer one have that method.
+        stride: ``forward_coarse`` covers the images padded to multiples of this.
+        metadata: name -> JSON from the file.
     """
 
     stride: int = 1
@@ -43,16 +44,16 @@ class ExportedModel(nn.Module):
 
 
 class OnnxModel(ExportedModel):
-    """An ONNX file run by onnxruntime, always in float32.
+    """ONNX file run by onnxruntime, always in float32.
 
     Args:
         path: the file.
-        device: CUDA is used if onnxruntime has it, else the CPU; a line says so.
-        threads: of one operator on the CPU; torch's number if ``None``.
+        device: a CUDA device is used if onnxruntime supports it, else the CPU with a line in the log.
+        threads: threads of one operator on the CPU; torch's number if ``None``.
 
     Raises:
         ConfigError: onnxruntime is not installed.
-        CheckpointError: the file cannot be read, or is not of the form that export.py writes.
+        CheckpointError: the file cannot be read, or export.py did not write it.
     """
 
     def __init__(self, path: Path, device: torch.device, threads: int | None = None) -> None:
@@ -61,30 +62,29 @@ class OnnxModel(ExportedModel):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.enable_mem_pattern = False  # plans made for one size of image are of no use for the next
+        options.enable_mem_pattern = False  # a memory plan fits one image size only
         options.log_severity_level = 3
         try:
             self.session = runtime.InferenceSession(str(path), options, providers=_providers(runtime, device))
-        except Exception as error:  # the runtime's errors have no common class
-            raise CheckpointError(
-                f"{path}: is no ONNX file that can be run ({_first_line(error)})"
-            ) from error
+        except Exception as error:  # the errors of the runtime have no common class
+            raise CheckpointError(f"{path}: is no ONNX file that can be run ({first_line(error)})") from error
         given, wanted = (
             [v.name for v in get()] for get in (self.session.get_inputs, self.session.get_outputs)
         )
         if given != [INPUT] or wanted[:1] != [OUTPUT]:
             raise CheckpointError(
-                f"{path}: takes {', '.join(given)} and gives {', '.join(wanted)}; {INPUT} and {OUTPUT} are due"
+                f"{path}: takes {', '.join(given)} and returns {', '.join(wanted)}, not {INPUT} and {OUTPUT}; "
+                "only models written by export.py can be used here"
             )
         self.metadata = self.session.get_modelmeta().custom_metadata_map
         if COARSE in wanted:
             self.forward_coarse = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
-        """Logits of (N, in_channels, H, W) images.
+        """Compute the logits of (N, in_channels, H, W) images.
 
         Raises:
-            MemoryError: they do not fit in memory.
+            MemoryError: the images do not fit in memory.
         """
         return self._run(OUTPUT, images)
 
@@ -97,34 +97,34 @@ class OnnxModel(ExportedModel):
             (logits,) = self.session.run([output], {INPUT: array})
         except Exception as error:
             if any(words in str(error) for words in ("Failed to allocate", "bad_alloc", "out of memory")):
-                raise MemoryError(_first_line(error)) from error
-            raise RuntimeError(f"onnxruntime: {_first_line(error)}") from error
+                raise MemoryError(first_line(error)) from error
+            raise RuntimeError(f"onnxruntime: {first_line(error)}") from error
         return ExportedOutput(torch.from_numpy(logits).to(images.device))
 
 
 class ProgramModel(ExportedModel):
-    """A TorchScript or torch.export program, always in float32.
+    """TorchScript or torch.export program, always in float32.
 
     Args:
-        program: tensor of images -> tensor of logits.
-        metadata: what the file carries.
+        program: maps a tensor of images to a tensor of logits.
+        metadata: name -> JSON from the file.
     """
 
     def __init__(self, program: Any, metadata: Mapping[str, str]) -> None:
         super().__init__()
         self.metadata = metadata
-        self._program = [program]  # in a list: a program in eval mode refuses to be set to eval mode
+        self._program = [program]  # in a list, because .eval() on a torch.export program raises
         if hasattr(program, "unfitted"):  # the method's name in TorchScript files
             self.forward_coarse = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
-        """Logits of (N, in_channels, H, W) images."""
+        """Compute the logits of (N, in_channels, H, W) images."""
         return self._run(self._program[0], images)
 
     def _coarse(self, images: Tensor) -> ExportedOutput:
         return self._run(self._program[0].unfitted, images)
 
-    def _run(self, function: Any, images: Tensor) -> ExportedOutput:
+    def _run(self, function: Callable[[Tensor], Tensor], images: Tensor) -> ExportedOutput:
         with torch.autocast(images.device.type, enabled=False):
             return ExportedOutput(function(images.float().contiguous()))
 
@@ -132,21 +132,21 @@ class ProgramModel(ExportedModel):
 def load_exported(
     path: str | Path, device: torch.device | str = "cpu", *, trust: bool = False
 ) -> tuple[ExportedModel, ExportFacts]:
-    """Open what export.py wrote.
+    """Open a model written by export.py.
 
-    An ONNX file is data. The other two are programs: opening one from a stranger can execute anything, so
-    they are opened only on demand.
+    An ONNX file is data. The other formats are programs, and a program from a stranger can do anything when it is
+    opened, so those need ``trust``.
 
     Args:
         path: a file that ends in ``.onnx``, ``.torchscript`` or ``.pt2``.
-        device: where it runs.
+        device: device of the model.
         trust: open programs too.
 
     Returns:
-        A module whose output has ``logits``, and what the file carries.
+        A module whose output has ``logits``, and the facts in the file.
 
     Raises:
-        CheckpointError: no such file, damaged, or not written by export.py.
+        CheckpointError: no such file, a damaged one, or one not written by export.py.
         ConfigError: onnxruntime is not installed, or ``trust`` is needed.
     """
     path, device = Path(path), torch.device(device)
@@ -157,15 +157,15 @@ def load_exported(
         return _with_facts(OnnxModel(path, device), path)
     if not trust:
         raise ConfigError(
-            f"{path}: is a program, which may do anything when it is opened; if you made it yourself, give "
-            "--trust; files from others: use the ONNX or the .pth"
+            f"{path}: is a program, which can do anything when it is opened; give --trust if you exported it "
+            "yourself, or use the ONNX file or the checkpoint"
         )
     try:
         with quiet():
             program, metadata = (_load_script if kind == "torchscript" else _load_program)(path, device)
         network = ProgramModel(program, json.loads(metadata))
     except (RuntimeError, OSError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from error
     return _with_facts(network, path)
 
 
@@ -177,7 +177,7 @@ def _with_facts(network: ExportedModel, path: Path) -> tuple[ExportedModel, Expo
 
 def _load_script(path: Path, device: torch.device) -> tuple[Any, str]:
     extra = {METADATA_FILE: ""}
-    program = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+    program = torch.jit.load(str(path), map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
     text: str | bytes = extra[METADATA_FILE]
     return program, text.decode() if isinstance(text, bytes) else text
 
@@ -198,7 +198,3 @@ def _providers(runtime: Any, device: torch.device) -> list[Any]:
             return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]
         logger.warning("this onnxruntime has no CUDA (onnxruntime-gpu has): the ONNX model runs on the CPU")
     return ["CPUExecutionProvider"]
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).replace(os.linesep, " ")[:300]

@@ -1,8 +1,8 @@
-"""Writes a trained network as ONNX, TorchScript or torch.export file that runs without this program.
+"""Writing of a trained network as an ONNX, TorchScript or torch.export file that runs without this program.
 
-All three are recorded once, from one example, so whatever a forward pass decides by the size of its input
-would be fixed as it was for the example. Batch, height and width are therefore dynamic throughout, and
-:mod:`utils.export.compare` compares every file with the network at other sizes before it gets its name.
+Each is recorded from one example, so a decision that a forward pass takes by the size of its input is fixed to
+that of the example. Batch, height and width are therefore dynamic everywhere, and :mod:`utils.export.compare`
+compares every file with the network at other sizes before the file gets its name.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import json
 import logging
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from utils.errors import ConfigError, ExportError
+from utils.errors import ConfigError, ExportError, first_line
 from utils.export.contract import COARSE, INPUT, OUTPUT
 
+Recorded = TypeVar("Recorded")
 METADATA_FILE = "metadata.json"
-_EXAMPLE = (2, 75, 109)  # batch, height, width: no multiples of a stride, and unlike each other
-_LARGEST_ONNX = 2**31 - 2**24  # a protocol buffer ends at 2 GiB
+_EXAMPLE = (2, 75, 109)  # batch, height, width: all different, and no multiples of a stride
+_LARGEST_ONNX = 2**31 - 2**24  # bytes; a protocol buffer ends at 2 GiB
 OTHER = {"onnx": "torchscript", "torch-export": "torchscript", "torchscript": "onnx"}
 
 
 class PlainOutputs(nn.Module):
-    """A network that returns tensors instead of a named tuple.
+    """Wrapper of a network that returns tensors instead of a named tuple.
 
     Args:
-        model: its output has ``logits``; it has ``forward_coarse`` and ``fit_to``.
+        model: a network with the methods ``forward_coarse`` and ``fit_to``.
         both: return the logits on the network's own grid too.
     """
 
@@ -45,16 +46,19 @@ class PlainOutputs(nn.Module):
         self.both = both
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Compute logits (N, classes, H, W), and with ``both`` those on the network's own grid."""
         coarse = self.unfitted(images)
-        logits = self.model.fit_to(coarse, images)
+        logits: Tensor = self.model.fit_to(coarse, images)
         return (logits, coarse) if self.both else logits
 
-    def unfitted(self, images: Tensor) -> Tensor:  # TorchScript files store the method under this name
-        return self.model.forward_coarse(images).logits
+    def unfitted(self, images: Tensor) -> Tensor:
+        """Compute logits on the network's own grid; TorchScript files keep this name of the method."""
+        coarse: Tensor = self.model.forward_coarse(images).logits
+        return coarse
 
 
 def check_packages(format_name: str) -> None:
-    """Find out early whether a format can be written here.
+    """Check that this machine can write a format, before any other work.
 
     Raises:
         ConfigError: a package is missing, or torch is too old.
@@ -73,12 +77,12 @@ def require(package: str) -> Any:
     """Import an optional package.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the package is not installed.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ConfigError(f"needs {package}: pip install -r requirements-onnx.txt ({error})") from error
+        raise ConfigError(f"needs {package}: pip install -r requirements/onnx.txt ({error})") from error
 
 
 def write_model(
@@ -94,10 +98,10 @@ def write_model(
     Args:
         model: a network of this program in eval mode, on the CPU, in float32.
         in_channels: channels of the images.
-        path: ends as the format does.
+        path: file to write, with the ending of the format.
         format_name: ``onnx``, ``torchscript`` or ``torch-export``.
-        metadata: name -> text; ONNX: ``metadata_props``, the others: the extra file ``metadata.json``.
-        opset: version of the ONNX operators; the exporter's default if ``None``.
+        metadata: name -> text, written to ``metadata_props`` (ONNX) or to the extra file ``metadata.json``.
+        opset: version of the ONNX operators; torch's default if ``None``.
 
     Raises:
         ExportError: the format cannot hold this network.
@@ -110,25 +114,29 @@ def write_model(
         coarse = wrapped.unfitted(example).shape[-1] < example.shape[-1]
         if format_name == "torchscript":
             inputs = {name: example for name in ("forward", *["unfitted"] * coarse)}
-            program = _recorded(
-                format_name, lambda: torch.jit.trace_module(wrapped, inputs, check_trace=False)
-            )
+            program = _explained(format_name, lambda: _trace(wrapped, inputs))
             _write_script(program, path, metadata)
         elif format_name == "torch-export":
-            recorded = _recorded(format_name, lambda: _record(wrapped, example))
+            recorded = _explained(format_name, lambda: _record(wrapped, example))
             torch.export.save(recorded, path, extra_files={METADATA_FILE: json.dumps(dict(metadata))})
         else:
             wrapped.both = coarse
-            recorded = _recorded(format_name, lambda: _record(wrapped, example))
+            recorded = _explained(format_name, lambda: _record(wrapped, example))
             _write_onnx(recorded, path, metadata, opset)
 
 
-def _record(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    """A program for every batch, height and width from 1.
+def _trace(model: nn.Module, inputs: Mapping[str, Tensor]) -> torch.jit.ScriptModule:
+    """Record the methods in ``inputs``, each from its example."""
+    program: torch.jit.ScriptModule = torch.jit.trace_module(model, dict(inputs), check_trace=False)  # type: ignore[no-untyped-call]
+    return program
 
-    Sizes are handled as unknown (``backed_size_oblivious``), or the program would be for sides that differ
-    from those that give a feature map of one pixel. What it then asserts at run time is which branch torch's
-    own operators took for the example, not what the result needs; the comparison shows that.
+
+def _record(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """Record a program for every batch, height and width from 1.
+
+    Sizes are treated as unknown (``backed_size_oblivious``); otherwise the program would exclude images whose
+    feature map is one pixel wide. The assertions it then makes at run time only repeat which branch torch's own
+    operators took for the example, so they are removed; the comparison proves the result.
     """
     import torch.fx.experimental._config as symbolic
 
@@ -142,7 +150,7 @@ def _record(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
         )
     graph = program.graph
     for node in list(graph.nodes):
-        node.meta.pop("stack_trace", None)  # paths of this machine
+        node.meta.pop("stack_trace", None)  # holds paths of this machine
         if node.target is torch.ops.aten._assert_scalar.default:
             graph.erase_node(node)
     graph.eliminate_dead_code()
@@ -151,7 +159,7 @@ def _record(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
 
 
 def _dynamic_options() -> dict[str, Any]:
-    """What makes torch.export leave sizes open; empty where this torch cannot."""
+    """Arguments that make torch.export leave sizes open; empty if this torch has none."""
     name = "prefer_deferred_runtime_asserts_over_guards"
     import torch.fx.experimental._config as symbolic
 
@@ -159,11 +167,11 @@ def _dynamic_options() -> dict[str, Any]:
     return {name: True} if known and hasattr(symbolic, "backed_size_oblivious") else {}
 
 
-def _write_script(program: Any, path: Path, metadata: Mapping[str, str]) -> None:
-    """The archive of torch.jit, less its tables of where in the source each line came from."""
-    whole = io.BytesIO()
-    torch.jit.save(program, whole, _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
+def _write_script(program: torch.jit.ScriptModule, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the archive of torch.jit without its debug tables, which hold paths of this machine."""
+    archive = io.BytesIO()
+    torch.jit.save(program, archive, _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for entry in source.infolist():
             if not entry.filename.endswith(".debug_pkl"):
                 target.writestr(entry.filename, source.read(entry))
@@ -178,7 +186,7 @@ def _write_onnx(
             f"the weights take {size / 2**30:.1f} GiB and a single ONNX file holds 2; use --format torch-export"
         )
     outputs = [OUTPUT, COARSE][: len(recorded.graph_signature.user_outputs)]
-    program = _recorded(
+    program = _explained(
         "onnx",
         lambda: torch.onnx.export(
             recorded,
@@ -190,35 +198,39 @@ def _write_onnx(
             verbose=False,
         ),
     )
+    assert program is not None  # it is only where torch writes the file itself
     model = program.model
     if opset is not None and model.opset_imports[""] != opset:
         raise ExportError(
             f"--opset {opset}: this network could only be written with {model.opset_imports['']}"
         )
-    for node in model.graph:
-        node.metadata_props.clear()  # paths of this machine
-        for value in node.outputs:
-            if not value.is_graph_output():
-                value.shape = None  # in the exporter's own symbols; every runtime infers it anew
-    for value in (*model.graph.inputs, *model.graph.outputs):
-        sides = ["coarse_height", "coarse_width"] if value.name == COARSE else ["height", "width"]
-        value.shape = type(value.shape)(["batch", value.shape[1], *sides])
+    _tidy(model.graph)
     model.metadata_props.update(metadata)
     program.save(str(path), external_data=False)
 
 
-def _recorded(format_name: str, record: Any) -> Any:
-    """What ``record`` returns; its errors, which are of every kind, as one line with a remedy."""
+def _tidy(graph: Any) -> None:
+    """Remove paths of this machine from an ONNX graph, and name its free sizes."""
+    for node in graph:
+        node.metadata_props.clear()
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None  # in symbols of torch.onnx; every runtime infers the shape itself
+    for value in (*graph.inputs, *graph.outputs):
+        sides = ["coarse_height", "coarse_width"] if value.name == COARSE else ["height", "width"]
+        value.shape = type(value.shape)(["batch", value.shape[1], *sides])
+
+
+def _explained(format_name: str, record: Callable[[], Recorded]) -> Recorded:
+    """Call ``record``, and turn its errors, which have any class, into one line with a remedy."""
     try:
         return record()
     except (ImportError, MemoryError, OSError):
         raise
     except Exception as error:
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise ExportError(
-            f"--format {format_name} cannot hold this network ({type(error).__name__}: {reason[:200]}); try "
+            f"--format {format_name} cannot hold this network ({reason}); try "
             f"--format {OTHER[format_name]}, and let no 'if' or Python number in its forward pass depend on "
             "the size of the images"
         ) from error
@@ -226,7 +238,7 @@ def _recorded(format_name: str, record: Any) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's own words: what they warn of is compared afterwards, errors are told in one line."""
+    """Silence torch: the comparison covers its warnings, and its errors become one line."""
     names = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "torch.jit")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

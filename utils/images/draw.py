@@ -1,4 +1,4 @@
-"""Pictures for people: coloured masks, overlays with a legend, grids for TensorBoard."""
+"""Figures for people: coloured masks, overlays with a legend, grids for TensorBoard."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def colour_mask(mask: np.ndarray, info: DatasetInfo) -> np.ndarray:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: ``mask`` is not of 8 bits; casting it would paint other classes.
+        ValueError: ``mask`` is not uint8; a cast could change its classes.
     """
     if mask.dtype != np.uint8:
         raise ValueError(f"a mask of {mask.dtype} cannot be coloured; uint8 is expected")
-    return colour_table(info)[mask]
+    coloured: np.ndarray = colour_table(info)[mask]
+    return coloured
 
 
 def blend(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float = 0.5) -> np.ndarray:
-    """Lay a coloured mask over its image; void stays clear.
+    """Blend an image with its coloured mask; void pixels show the image alone.
 
     Args:
         image: (H, W, C) uint8, RGB or grey.
@@ -43,38 +44,38 @@ def blend(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    picture = to_rgb(image)
+    rgb = to_rgb(image)
     colours = colour_mask(mask, info)
-    mixed = cv2.addWeighted(picture, 1 - opacity, colours, opacity, 0)
-    mixed[mask == IGNORE_INDEX] = picture[mask == IGNORE_INDEX]
+    mixed = cv2.addWeighted(rgb, 1 - opacity, colours, opacity, 0)
+    mixed[mask == IGNORE_INDEX] = rgb[mask == IGNORE_INDEX]
     return mixed
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float = 0.5) -> np.ndarray:
-    """:func:`blend` with a legend under it that names the classes in the mask, the largest first.
+    """Blend as :func:`blend`, above a legend that names the classes in the mask, the largest first.
 
     Returns:
-        (H + legend, max(W, legend), 3) uint8 RGB; the picture is at the upper left.
+        (H + legend, max(W, legend), 3) uint8 RGB; the blended image is at the upper left.
     """
-    picture = blend(image, mask, info, opacity)
+    blended = blend(image, mask, info, opacity)
     counts = np.bincount(mask.reshape(-1), minlength=256)
     found = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c]]
     entries = [
         (info.classes[c] if c < info.num_classes else "void", tuple(colour_table(info)[c].tolist()))
         for c in found
     ]
-    return _stack([picture, draw_legend(entries, picture.shape[1])])
+    return _stack([blended, draw_legend(entries, blended.shape[1])])
 
 
 def draw_legend(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> np.ndarray:
-    """A strip of coloured squares with names, in as many columns as fit.
+    """Draw a strip of coloured squares with names, in as many columns as fit.
 
     Args:
         entries: names and their colours.
-        width: of the strip in pixels; a narrow one grows to hold its longest name.
+        width: width of the strip in pixels; it grows if the longest name needs more.
 
     Returns:
-        (height, width, 3) uint8.
+        (height, width, 3) uint8 RGB.
     """
     size = int(np.clip(width / 45, 11, 32))
     font = ImageFont.load_default(size)
@@ -98,15 +99,15 @@ def prediction_grid(
     info: DatasetInfo,
     height: int = 256,
 ) -> np.ndarray:
-    """Image, target and prediction side by side, a row per image.
+    """Draw image, target and prediction side by side, one row per image.
 
     Args:
         images: N images (H, W, C) uint8; their sizes may differ.
         targets: N masks (H, W) uint8 of the same sizes, 255 = void.
-        predictions: N masks (H, W) uint8. Where the target is void they are painted void too, so
-            that what no metric counts does not draw the eye.
+        predictions: N masks (H, W) uint8. Pixels whose target is void are painted void too, because
+            no metric counts them.
         info: the data set.
-        height: rows are scaled down to this many pixels.
+        height: largest height of a row in pixels; larger images are scaled down.
 
     Returns:
         (H', W', 3) uint8 RGB.
@@ -114,26 +115,25 @@ def prediction_grid(
     rows = []
     for image, target, prediction in zip(images, targets, predictions, strict=True):
         judged = np.where(target == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction.astype(np.uint8))
-        parts = (to_rgb(image), colour_mask(target.astype(np.uint8), info), colour_mask(judged, info))
-        shape = image.shape[:2]
-        ratio = min(1.0, height / shape[0])
-        size = max(1, round(shape[1] * ratio)), max(1, round(shape[0] * ratio))
-        kinds = (cv2.INTER_AREA, cv2.INTER_NEAREST, cv2.INTER_NEAREST)
-        scaled = [
-            cv2.resize(np.ascontiguousarray(part), size, interpolation=kind)
-            for part, kind in zip(parts, kinds, strict=True)
-        ]
+        ratio = min(1.0, height / image.shape[0])
+        size = max(1, round(image.shape[1] * ratio)), max(1, round(image.shape[0] * ratio))
+        parts = (
+            (to_rgb(image), cv2.INTER_AREA),
+            (colour_mask(target.astype(np.uint8), info), cv2.INTER_NEAREST),
+            (colour_mask(judged, info), cv2.INTER_NEAREST),
+        )
+        scaled = [cv2.resize(np.ascontiguousarray(part), size, interpolation=kind) for part, kind in parts]
         rows.append(np.concatenate(scaled, axis=1))
     return _stack(rows)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) as (H, W, 3): grey repeated, of more than three channels the first three."""
+    """Return (H, W, C) as (H, W, 3): grey repeated, or the first three of more channels."""
     return np.repeat(image, 3, axis=2) if image.shape[2] < 3 else np.ascontiguousarray(image[..., :3])
 
 
 def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures under each other, filled up with white at the right."""
+    """Stack images (H, W, 3) vertically, padded with white at the right."""
     width = max(part.shape[1] for part in parts)
     padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=_PAPER[0]) for p in parts]
     return np.concatenate(padded, axis=0)

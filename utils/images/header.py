@@ -1,18 +1,15 @@
-"""Opens image files: strictly, with a limit on pixels, and with what their headers say."""
+"""Facts of an image file that need no decoding: its size, orientation and kind, and the header of a PNG."""
 
 from __future__ import annotations
 
-import io
 import struct
-import threading
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from utils.errors import DataError
+from utils.errors import DataError, first_line
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a small file can expand to more than the memory holds
 
@@ -22,14 +19,13 @@ NPY = b"\x93NUMPY"
 TIFF = (b"II*\x00", b"MM\x00*")
 GREY, RGB, PALETTE = 0, 2, 3  # colour types of a PNG header
 _EXIF_ORIENTATION = 0x0112
-_open_lock = threading.Lock()  # Pillow keeps its pixel limit in a global
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) from the header of an image file, without decoding it.
+    """Return (height, width) from the header of an image file.
 
     Raises:
-        DataError: the file is missing or is no image.
+        DataError: the file is missing or is not an image.
     """
     path = Path(path)
     try:
@@ -40,62 +36,78 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = image.size
             return height, width
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError(f"{path}: no such file", kind="missing", paths=[path]) from error
     except Exception as error:
-        raise DataError(f"{path}: is not an image that can be read: {first_line(error)}") from error
+        raise DataError(
+            f"{path}: is not an image that can be read: {reason(error)}", kind="unreadable", paths=[path]
+        ) from error
 
 
 def exif_orientation(path: str | Path) -> int:
-    """The EXIF orientation of an image file, 1 where it has none."""
+    """Return the EXIF orientation of an image file, 1..8; 1 where it has none."""
     with Image.open(path) as image:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def is_jpeg(path: str | Path) -> bool:
-    """Whether a file is named as a JPEG, the format that can be decoded at a part of its size."""
+    """Return whether a file is named as a JPEG, the format that can be decoded at a fraction of its size."""
     return Path(path).suffix.lower() in (".jpg", ".jpeg")
 
 
-def read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    if not data:
-        raise DataError(f"{path}: the file is empty")
-    return data
-
-
-def first_line(error: Exception) -> str:
-    lines = str(error).replace(r"<_io.BytesIO object", "the file <").splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return "not an image of a known format" if "cannot identify image" in text else text
+def reason(error: Exception) -> str:
+    """Return one line on why a library could not read an image."""
+    if isinstance(error, UnidentifiedImageError):  # its message holds the address of a buffer
+        return "not an image of a known format"
+    return first_line(error)
 
 
 class PngHeader:
-    """Width, height, bit depth and colour type of a PNG, and whether it is plain."""
+    """Header of a PNG file.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        depth: bits per channel.
+        colour_type: ``GREY``, ``RGB``, ``PALETTE``, or one with alpha.
+        plain: the file has neither transparency nor an EXIF orientation.
+
+    Args:
+        data: the file.
+
+    Raises:
+        DataError: the file is truncated.
+    """
 
     def __init__(self, data: bytes) -> None:
+        self.width: int
+        self.height: int
+        self.depth: int
+        self.colour_type: int
         self.width, self.height, self.depth, self.colour_type = struct.unpack(">IIBB", data[16:26])
         if data.rfind(b"IEND") < data.rfind(b"IDAT"):
-            raise DataError("is truncated")
-        # transparency and orientation live in chunks of their own, before the pixels
-        head = data[: data.find(b"IDAT")]
-        self.plain = b"tRNS" not in head and b"eXIf" not in head
+            raise DataError("is truncated", kind="unreadable")
+        # transparency and orientation are in chunks of their own, before the pixels
+        header = data[: data.find(b"IDAT")]
+        self.plain = b"tRNS" not in header and b"eXIf" not in header
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
 
     @property
     def pixels(self) -> int:
+        """Number of pixels."""
         return self.width * self.height
 
 
 def png_header(data: bytes) -> PngHeader | None:
+    """Return the header of a PNG file; ``None`` for other formats."""
     return PngHeader(data) if data.startswith(PNG) and len(data) > 33 else None
 
 
 def palette_as_grey(data: bytes) -> bytes:
-    """A PNG of palette indices as the grey PNG that stores the same bytes; its palette is left out."""
+    """Return a PNG of palette indices as the grey PNG that stores the same bytes, without the palette."""
     header = bytearray(data[8:29])  # length, name and content of the first chunk
     header[17] = GREY
     checksum = zlib.crc32(header[4:]).to_bytes(4, "big")
@@ -103,29 +115,10 @@ def palette_as_grey(data: bytes) -> bytes:
 
 
 def refuse_large(pixels: int, max_pixels: int) -> None:
+    """Raise an error where an image has more pixels than are allowed.
+
+    Raises:
+        DataError: it has.
+    """
     if pixels > max_pixels:
-        raise DataError(f"has {pixels:,} pixels; more than {max_pixels:,} are refused")
-
-
-def open_image(data: bytes, max_pixels: int) -> Any:
-    if max_pixels <= MAX_PIXELS:
-        image = Image.open(io.BytesIO(data))
-    else:
-        import PIL.Image
-
-        with _open_lock:
-            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
-            try:
-                image = Image.open(io.BytesIO(data))
-            finally:
-                PIL.Image.MAX_IMAGE_PIXELS = limit
-    refuse_large(image.size[0] * image.size[1], max_pixels)
-    return image
-
-
-def load_npy(data: bytes) -> np.ndarray:
-    """(H, W, C) array of an NPY file; pickled objects are refused."""
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if array.ndim not in (2, 3):
-        raise DataError(f"has {array.ndim} dimensions; (H, W) or (H, W, C) is expected")
-    return array[..., None] if array.ndim == 2 else array
+        raise DataError(f"has {pixels:,} pixels; more than {max_pixels:,} are refused", kind="too_large")

@@ -8,11 +8,11 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from utils.errors import DataError
+from utils.system.patterns import WILDCARDS, fixed_part
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "gif", "webp", "ppm", "pgm", "npy")
 VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv")
 LIST_EXTENSIONS = ("txt", "lst")
-_WILDCARDS = "*?["
 
 
 class ImageFile(NamedTuple):
@@ -62,9 +62,9 @@ def _search(path: Path, given: str) -> tuple[Path, Iterable[Path]]:
     """
     if path.is_dir():
         return path, path.rglob("*")
-    if _has_wildcard(given):
+    if WILDCARDS & set(given):
         matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
-        return _fixed_part(path), map(Path, matches)
+        return fixed_part(path.parent), map(Path, matches)
     raise DataError(f"--images {given}: no such file or folder")
 
 
@@ -74,20 +74,6 @@ def _without_outputs(files: list[Path], folder: Path, exclude: Path | None) -> l
         return files
     outputs = exclude.resolve()
     return [file for file in files if not file.resolve().is_relative_to(outputs)]
-
-
-def _has_wildcard(text: str) -> bool:
-    return any(letter in text for letter in _WILDCARDS)
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """Return the folders before the first one with a wildcard."""
-    fixed = []
-    for part in pattern.parts[:-1]:
-        if _has_wildcard(part):
-            break
-        fixed.append(part)
-    return Path(*fixed)
 
 
 def _read_list(path: Path) -> list[ImageFile]:

@@ -1,4 +1,4 @@
-"""The contract of every loss, and the two ways to keep it: sums over pixels, and figures of regions."""
+"""Contract of every loss, and its two kinds: sums over pixels, and figures of regions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _TINY = torch.finfo(torch.float32).tiny  # 0 / _TINY is 0: a step without a vali
 
 
 class BaseLoss(nn.Module, ABC):
-    """Base of every loss: a pure function of logits and target, in fp32 (or fp64), void without gradient.
+    """Base of every loss: a pure function of logits and target in fp32 (or fp64); void has no gradient.
 
-    A step's loss may be computed in parts (micro-batches, ranks): each part is divided by the
-    ``normalizer`` of the whole step, and the parts add up.
+    The loss of a step may be computed in parts (micro-batches, ranks): each part is divided by the
+    ``normalizer`` of all parts together, and the results add up.
 
     Args:
-        ignore_index: void.
+        ignore_index: class index of void pixels.
     """
 
     def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
@@ -28,12 +28,12 @@ class BaseLoss(nn.Module, ABC):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, target: Tensor, normalizer: Tensor | None = None) -> Tensor:
-        """The loss of one batch, or its share of a step's loss.
+        """Compute the loss of one batch, or its share of the loss of a step.
 
         Args:
-            logits: (N, C, H, W), any float type; half precision is computed in fp32.
+            logits: (N, C, H, W), unnormalised, any float type; half precision is computed in fp32.
             target: (N, H, W) int64 class indices or void; not changed.
-            normalizer: what the whole step is divided by; ``None`` is this batch's own.
+            normalizer: divisor of the step; this batch's own if ``None``.
 
         Returns:
             A scalar, at least 0; 0 with zero gradients if every pixel is void.
@@ -45,22 +45,25 @@ class BaseLoss(nn.Module, ABC):
 
     @abstractmethod
     def normalizer(self, target: Tensor) -> Tensor:
-        """What a batch with this target (N, H, W) contributes to the divisor of its step, a scalar."""
+        """Contribution of a batch with this target (N, H, W) to the divisor of its step, a scalar."""
 
     @abstractmethod
     def _share(self, logits: Tensor, target: Tensor, normalizer: Tensor | None) -> Tensor:
-        """:meth:`forward` for logits of full precision, outside autocast."""
+        """Compute :meth:`forward` for logits of full precision, outside autocast."""
 
     def _valid(self, target: Tensor) -> Tensor:
         return target != self.ignore_index
 
 
 class PixelLoss(BaseLoss):
-    """A loss that is a weighted mean over pixels; parts of a step add up exactly.
+    """Base of losses that are weighted means over pixels; parts of a step add up exactly.
 
     Args:
         weight: one weight per class.
-        ignore_index: void.
+        ignore_index: class index of void pixels.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or none is above 0.
     """
 
     weight: Tensor | None
@@ -70,6 +73,7 @@ class PixelLoss(BaseLoss):
         self.register_buffer("weight", as_weight(weight))
 
     def normalizer(self, target: Tensor) -> Tensor:
+        """Number of valid pixels, or the sum of their class weights."""
         valid = self._valid(target)
         if self.weight is None:
             return valid.sum().float()
@@ -81,17 +85,18 @@ class PixelLoss(BaseLoss):
 
     @abstractmethod
     def _total(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Sum over the valid pixels, each times its class weight."""
+        """Sum the loss over the valid pixels, each times its class weight."""
 
 
 class RegionLoss(BaseLoss):
-    """A loss of whole regions, which no sum over pixels expresses.
+    """Base of losses of regions, which no sum over pixels expresses.
 
     The parts of a step are averaged by their numbers of images with a valid pixel. With ``per_image`` that
     equals the loss of one big batch; without, it is the mean of the parts' losses.
     """
 
     def normalizer(self, target: Tensor) -> Tensor:
+        """Number of images with a valid pixel."""
         return self._valid(target).flatten(1).any(dim=1).sum().float()
 
     def _share(self, logits: Tensor, target: Tensor, normalizer: Tensor | None) -> Tensor:
@@ -101,11 +106,11 @@ class RegionLoss(BaseLoss):
 
     @abstractmethod
     def _value(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of this batch."""
+        """Compute the loss of this batch, a scalar."""
 
 
 def as_weight(weight: Sequence[float] | None) -> Tensor | None:
-    """Class weights as a tensor.
+    """Turn class weights into a float32 tensor (C,); ``None`` stays ``None``.
 
     Raises:
         ValueError: a weight is negative or not finite, or none is above 0.
@@ -119,5 +124,5 @@ def as_weight(weight: Sequence[float] | None) -> Tensor | None:
 
 
 def rows(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits as (N, C, H*W) and target as (N, H*W), without a copy where the layout allows it."""
+    """Flatten logits to (N, C, H*W) and target to (N, H*W), without a copy where the layout allows it."""
     return logits.flatten(2), target.flatten(1)

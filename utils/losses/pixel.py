@@ -1,4 +1,4 @@
-"""Losses that are means over pixels: cross-entropy and its relatives."""
+"""Losses that are means over pixels: cross-entropy and its variants."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class CrossEntropyLoss2d(PixelLoss):
 
     Args:
         weight: one weight per class.
-        ignore_index: void.
-        label_smoothing: share of the target spread over all classes (Szegedy et al., 2016).
+        ignore_index: class index of void pixels.
+        label_smoothing: share of the target, 0..1, spread over all classes (Szegedy et al., 2016).
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class CrossEntropyLoss2d(PixelLoss):
         self.label_smoothing = label_smoothing
 
     def _total(self, logits: Tensor, target: Tensor) -> Tensor:
-        if torch.are_deterministic_algorithms_enabled():  # torch's own sum is refused there on a GPU
+        if torch.are_deterministic_algorithms_enabled():  # where torch refuses its own sum on a GPU
             return self._per_pixel(logits, target).sum()
         return self._per_pixel(logits, target, "sum")
 
     def _per_pixel(self, logits: Tensor, target: Tensor, reduction: str = "none") -> Tensor:
-        """(N, H, W), 0 where void; or its sum."""
+        """Cross-entropy of every pixel (N, H, W), 0 where void; or its sum."""
         return F.cross_entropy(
             logits,
             target,
@@ -51,13 +51,13 @@ class CrossEntropyLoss2d(PixelLoss):
 class FocalLoss(PixelLoss):
     """Cross-entropy times (1 - p) ** gamma, p the probability of the true class: Lin et al., 2017.
 
-    The mean over valid pixels; with class weights (alpha in the paper) the weighted mean. p is that of the
-    softmax, unweighted.
+    The result is the mean over valid pixels; with class weights (alpha in the paper) the weighted mean. p is the
+    softmax probability, unweighted.
 
     Args:
-        gamma: how much easy pixels are discounted; 0 is cross-entropy.
+        gamma: discount of easy pixels; 0 is cross-entropy.
         weight: one weight per class.
-        ignore_index: void.
+        ignore_index: class index of void pixels.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class FocalLoss(PixelLoss):
 
     def _total(self, logits: Tensor, target: Tensor) -> Tensor:
         entropy = F.cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="none")
-        # -expm1(-x) is 1 - p without cancellation; its floor keeps the power differentiable at 0
+        # -expm1(-x) is 1 - p without cancellation; the floor keeps the power differentiable at 0
         share = (-torch.expm1(-entropy)).clamp_min(torch.finfo(entropy.dtype).tiny)
         loss = share**self.gamma * entropy
         if self.weight is not None:
@@ -84,18 +84,18 @@ class BCELoss(PixelLoss):
     """Binary cross-entropy of a sigmoid per class, averaged over the valid pixels of a step.
 
     With one logit, every class but 0 is positive. Two logits are one decision too: the sigmoid of their
-    difference, which for a model with one logit (the other is 0) is that logit's. With more, each class is
-    told from all others, and a pixel's loss is the mean over classes.
+    difference, which for a model with one logit (the other is 0) is the sigmoid of that logit. With more, each
+    class is separated from all others, and the loss of a pixel is the mean over classes.
 
     Args:
-        weight: one weight per class; with one logit, of negative and positive.
-        ignore_index: void.
+        weight: one weight per class; with one logit, those of negative and positive pixels.
+        ignore_index: class index of void pixels.
     """
 
     def _total(self, logits: Tensor, target: Tensor) -> Tensor:
         valid = self._valid(target)
         label = target.masked_fill(~valid, 0)
-        # log(1 + e^x) - x * y, the logits of the true class only being subtracted: no one-hot map is built
+        # log(1 + e^x) - x * y, with y 1 for the true class only: no one-hot map is needed
         if logits.shape[1] <= 2:
             logit = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
             loss = F.softplus(logit) - logit * (label > 0)
@@ -110,15 +110,15 @@ class BCELoss(PixelLoss):
 class OhemCrossEntropy(CrossEntropyLoss2d):
     """Cross-entropy of the hard pixels only: Shrivastava, Gupta, Girshick, 2016.
 
-    A pixel is hard if the probability of its class is below ``threshold``; at least ``min_kept`` pixels of
-    a batch are, if it has so many valid ones. The mean is over the hard pixels; parts of a step are
+    A pixel is hard if the probability of its class is below ``threshold``. If fewer than ``min_kept`` pixels of
+    a batch are, the ``min_kept`` hardest valid ones count. The mean is over the hard pixels; parts of a step are
     averaged by their numbers of valid pixels.
 
     Args:
         threshold: probability of the true class below which a pixel is hard.
-        min_kept: hard pixels per batch at least.
+        min_kept: minimum of hard pixels per batch.
         weight: one weight per class.
-        ignore_index: void.
+        ignore_index: class index of void pixels.
     """
 
     def __init__(
@@ -152,14 +152,14 @@ class OhemCrossEntropy(CrossEntropyLoss2d):
 class BoundaryCrossEntropy(CrossEntropyLoss2d):
     """Cross-entropy with more weight near the boundaries between classes.
 
-    As the weight map of U-Net (Ronneberger et al., 2015), with a flat band instead of a Gaussian. A border
-    to void is no boundary.
+    It is the weight map of U-Net (Ronneberger et al., 2015) with a flat band instead of a Gaussian. A border
+    to void does not count as boundary.
 
     Args:
-        boundary_weight: weight of a pixel in the band; others have 1.
+        boundary_weight: weight of a pixel in the band; other pixels have 1.
         radius: half width of the band in pixels.
         weight: one weight per class, multiplied in.
-        ignore_index: void.
+        ignore_index: class index of void pixels.
     """
 
     def __init__(
@@ -174,6 +174,7 @@ class BoundaryCrossEntropy(CrossEntropyLoss2d):
         self.radius = radius
 
     def normalizer(self, target: Tensor) -> Tensor:
+        """Sum of the weights of the valid pixels."""
         valid = self._valid(target)
         factor = self._factor(target) * valid
         if self.weight is not None:
@@ -184,7 +185,7 @@ class BoundaryCrossEntropy(CrossEntropyLoss2d):
         return self._per_pixel(logits, target).mul(self._factor(target)).sum()
 
     def _factor(self, target: Tensor) -> Tensor:
-        """(N, H, W): ``boundary_weight`` where two classes meet within ``radius`` pixels, else 1."""
+        """Weight per pixel (N, H, W): ``boundary_weight`` where two classes meet within ``radius``, else 1."""
         label, void = target.float()[:, None], ~self._valid(target)[:, None]
         size = 2 * self.radius + 1
         highest = F.max_pool2d(label.masked_fill(void, -torch.inf), size, 1, self.radius)

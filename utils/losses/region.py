@@ -1,4 +1,4 @@
-"""Losses of overlap (Dice, Jaccard, Tversky), all from three numbers per class and one softmax."""
+"""Losses of overlap (Dice, Jaccard, Tversky) from three numbers per class and one softmax."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Overlap(NamedTuple):
     Attributes:
         intersection: sum of a class's probability over the pixels of that class.
         predicted: sum of a class's probability over all pixels.
-        truth: pixels of a class.
+        truth: number of pixels of a class.
     """
 
     intersection: Tensor
@@ -30,12 +30,12 @@ class Overlap(NamedTuple):
 
 
 def overlap(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Overlap, Tensor]:
-    """Soft counts, and the negative log-likelihood of every pixel from the same softmax.
+    """Compute soft counts, and the negative log-likelihood of every pixel, from one softmax.
 
     Args:
         logits: (N, C, H, W).
         target: (N, H, W) class indices or void.
-        ignore_index: void.
+        ignore_index: class index of void pixels.
 
     Returns:
         The counts, and (N, H*W) negative log-likelihoods, 0 where void.
@@ -49,15 +49,15 @@ def overlap(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Overlap,
 
 
 class _SoftmaxOverlap(torch.autograd.Function):
-    """Softmax, its sums per class, and its negative log-likelihoods, with one tensor kept for the backward.
+    """Softmax, its sums per class and its negative log-likelihoods, with one large tensor kept for the backward.
 
-    Autograd would keep and walk the one-hot target, the probabilities, their logarithm and their products;
-    written out, the gradient is two passes over the probabilities.
+    Autograd would keep the one-hot target, the probabilities, their logarithm and their products, and pass over
+    each; written out, the gradient is two passes over the probabilities.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, C, P), (N, P), (N, P) -> (N, C), (N, C), (N, P)."""
+        """Map (N, C, P), (N, P), (N, P) to intersection (N, C), predicted (N, C) and entropy (N, P)."""
         log_true = torch.log_softmax(logits, dim=1)
         entropy = -log_true.gather(1, labels[:, None])[:, 0] * valid
         probability = log_true.exp_()
@@ -71,7 +71,7 @@ class _SoftmaxOverlap(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """d loss / d z_c = p_c (a_c + b) + [c is true] e, with b, e per pixel and a per class."""
+        """Gradient of logit z_c: p_c (a_c + b) + [c is true] e, with b, e per pixel and a per class."""
         inside, outside, entropy = gradients
         probability, labels, valid, true = ctx.saved_tensors  # type: ignore[attr-defined]
         true_part = true * inside.gather(1, labels)
@@ -84,19 +84,19 @@ class _SoftmaxOverlap(torch.autograd.Function):
 
 
 class OverlapLoss(RegionLoss):
-    """1 - overlap, averaged over the classes of an image or of the batch.
+    """Base of the losses 1 - overlap, averaged over the classes of an image or of the batch.
 
     Args:
         smooth: added to numerator and denominator; large values pull small regions towards 0.
         classes: ``present`` averages the classes that the target has, ``all`` every class.
-        per_image: average the images' losses instead of counting over the whole batch.
-        micro: one figure over the sums of all classes, where large classes rule.
+        per_image: average the losses of the images instead of counting over the batch.
+        micro: compute one figure from the sums over all classes, which large classes dominate.
         include_background: whether class 0 counts.
         weight: one weight per class in the average.
-        ignore_index: void.
+        ignore_index: class index of void pixels.
 
     Raises:
-        ValueError: ``micro`` together with ``weight``.
+        ValueError: ``micro`` together with ``weight``, or bad weights.
     """
 
     weight: Tensor | None
@@ -123,8 +123,8 @@ class OverlapLoss(RegionLoss):
         return self.from_overlap(overlap(logits, target, self.ignore_index)[0])
 
     def from_overlap(self, counts: Overlap) -> Tensor:
-        """The loss of soft counts, a scalar."""
-        seen = counts.truth.sum(dim=1) > 0  # images with a valid pixel
+        """Compute the loss of soft counts, a scalar."""
+        seen = counts.truth.sum(dim=1) > 0  # (N,) images with a valid pixel
         counts = Overlap(*(count[:, self.first_class :] for count in counts))
         if not self.per_image:
             counts, seen = Overlap(*(count.sum(dim=0, keepdim=True) for count in counts)), seen.any()[None]
@@ -142,7 +142,7 @@ class OverlapLoss(RegionLoss):
 
     @abstractmethod
     def _ratio(self, counts: Overlap) -> Tensor:
-        """Overlap of each class, 0..1; 1 where prediction and truth are empty."""
+        """Overlap of each class, 0..1; 1 where prediction and target are empty."""
 
     def _divide(self, numerator: Tensor, denominator: Tensor) -> Tensor:
         floor = torch.finfo(numerator.dtype).tiny  # empty / empty is 1
@@ -150,7 +150,7 @@ class OverlapLoss(RegionLoss):
 
 
 class DiceLoss(OverlapLoss):
-    """1 - Dice, 2 |A and B| / (|A| + |B|) of soft regions: Milletari, Navab, Ahmadi, 2016."""
+    """1 - Dice of soft regions, 2 |A and B| / (|A| + |B|): Milletari, Navab, Ahmadi, 2016."""
 
     def _ratio(self, counts: Overlap) -> Tensor:
         return self._divide(2 * counts.intersection, counts.predicted + counts.truth)
@@ -165,12 +165,12 @@ class JaccardLoss(OverlapLoss):
 
 
 class TverskyLoss(OverlapLoss):
-    """Dice with separate prices for false positives and false negatives: Salehi, Erdogmus, Gholipour, 2017.
+    """Dice with separate weights for false positives and false negatives: Salehi, Erdogmus, Gholipour, 2017.
 
     Args:
-        alpha: price of false positives (0.5 and 0.5 is Dice).
-        beta: price of false negatives.
-        smooth: as in :class:`DiceLoss`, as are the other arguments.
+        alpha: weight of false positives (0.5 and 0.5 is Dice).
+        beta: weight of false negatives.
+        smooth: as in :class:`DiceLoss`, like all further arguments.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, normalise
 from utils.errors import DataError
 from utils.predict.options import SYMMETRIES, PredictOptions
 from utils.predict.resample import scaled_rows, source_rows
@@ -79,8 +79,6 @@ class Predictor:
         )
         self._stride = getattr(self.model, "stride", 1) if coarse else 1
         self._symmetries = [SYMMETRIES[name] for name in self.options.tta]
-        self._mean = torch.tensor(info.mean, device=self.device).mul(255)
-        self._std = torch.tensor(info.std, device=self.device).mul(255)
         self._announced_windows = False
 
     def predict(self, image: np.ndarray) -> np.ndarray:
@@ -218,19 +216,11 @@ class Predictor:
         height, width = source.shape[:2]
         rows = slice(row.start, row.start + row.size)
         if (plan.height, plan.width) == (height, width):
-            pixels = self._normalised(source[rows])
+            pixels = normalise(source[rows], self.info)
         else:
-            pixels = self._normalised(source[source_rows(rows, plan.height, height)])
+            pixels = normalise(source[source_rows(rows, plan.height, height)], self.info)
             pixels = scaled_rows(pixels, rows, plan.height, height, plan.width)
         return pixels.permute(2, 0, 1)[None]
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """(h, w, C) float32 of zero mean and unit variance, of (h, w, C) uint8."""
-        height, width, channels = pixels.shape
-        # whole rows at a time: broadcasting over three values is several times slower
-        rows = pixels.reshape(height, -1).to(torch.float32)
-        rows.sub_(self._mean.repeat(width)).div_(self._std.repeat(width))
-        return rows.view(height, width, channels)
 
 
 def _channels_last(images: Tensor) -> Tensor:

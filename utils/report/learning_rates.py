@@ -86,7 +86,8 @@ def rates_of_groups(optimizer: Optimizer) -> Optimizer:
         for group in optimizer.param_groups
     ]
     cls: Any = type(optimizer)
-    return cls(groups)
+    made: Optimizer = cls(groups)
+    return made
 
 
 def plot_run(experiment: Experiment, model: ParameterGroups, train_loader: Sized, path: str) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from utils.data.batch import Batch, DeviceBatch
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, denormalise
 from utils.images.draw import blend, draw_legend, prediction_grid, to_rgb
 
 _PAPER = 255
@@ -85,9 +84,9 @@ class PredictionPanel:
             prediction: (N, H, W) class indices.
         """
         for index in range(min(len(batch.images), self.limit - len(self._rows))):
-            image = denormalise(batch.images[index], self.info)
+            pixels = denormalise(batch.images[index].permute(1, 2, 0), self.info).contiguous().cpu().numpy()
             target = batch.target[index].byte().cpu().numpy()
-            self._rows.append((image, target, prediction[index].byte().cpu().numpy()))
+            self._rows.append((pixels, target, prediction[index].byte().cpu().numpy()))
 
     def draw(self) -> np.ndarray:
         """Return an (H, W, 3) uint8 figure with one row per image."""
@@ -155,13 +154,6 @@ class ExtremeImages:
             parts += [_text_strip(entry.heading, width, 24), entry.row]
         legend = _legend(self.info, range(self.info.num_classes), width)
         return _stack([*parts, legend[:, :width]])
-
-
-def denormalise(image: Tensor, info: DatasetInfo) -> np.ndarray:
-    """Turn a normalised (C, H, W) image back into (H, W, C) uint8."""
-    mean, std = (torch.tensor(v, device=image.device).view(-1, 1, 1) for v in (info.mean, info.std))
-    pixels = image.float().mul(std).add(mean).mul(255).round().clamp(0, 255)
-    return pixels.byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 class EpochLoader(Protocol):

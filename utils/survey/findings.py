@@ -1,4 +1,4 @@
-"""What the examination of a data set found, as text for people and as plain types for programs."""
+"""Results of the examination of a data set, as text for people and as plain types for programs."""
 
 from __future__ import annotations
 
@@ -10,42 +10,65 @@ import numpy as np
 
 _SHOWN = 5  # files named per problem
 
+Level = Literal["error", "warning"]
+ProblemKind = Literal[
+    "unreadable_image",
+    "unreadable_mask",
+    "unknown_value",
+    "unknown_colour",
+    "colour_mask",
+    "jpeg_mask",
+    "size_mismatch",
+    "exif_rotation",
+    "void_mask",
+    "one_class",
+    "absent_class",  # in no mask of a split
+    "unseen_class",  # in another split, but not in training
+    "same_image",  # in two splits
+    "similar_image",
+]
+
 
 @dataclass
 class Problem:
-    """One kind of mistake.
+    """All occurrences of one kind of mistake.
 
     Attributes:
+        kind: the mistake, for programs.
         level: ``error`` where training would fail, else ``warning``.
-        what: one sentence.
+        what: one sentence, for people.
         files: the files concerned.
     """
 
-    level: Literal["error", "warning"]
+    kind: ProblemKind
+    level: Level
     what: str
     files: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        head = f"  {self.level.upper()}: {self.what}"
+        """Return the sentence and the first files."""
         more = len(self.files) - _SHOWN
-        return [head, *(f"      {name}" for name in self.files[:_SHOWN])] + (
-            [f"      ... and {more} more"] if more > 0 else []
-        )
+        return [
+            f"  {self.level.upper()}: {self.what}",
+            *(f"      {name}" for name in self.files[:_SHOWN]),
+            *([f"      ... and {more} more"] if more > 0 else []),
+        ]
 
 
 @dataclass
 class SplitReport:
-    """What was found in one part of the data.
+    """Results for one part of the data.
 
     Attributes:
-        title: which loader and split.
+        title: loader and split.
         images: number of samples.
-        sizes: [height, width] -> number of images, the most frequent first.
+        sizes: ``WIDTHxHEIGHT`` -> number of images, the most frequent first.
         pixels: pixels of each class.
         void: pixels without a class.
         images_with: images that hold each class.
         mean: mean of each channel in 0..1.
         std: standard deviation of each channel in 0..1.
+        problems: mistakes within this part.
     """
 
     title: str
@@ -59,6 +82,7 @@ class SplitReport:
     problems: list[Problem] = field(default_factory=list)
 
     def lines(self, classes: Sequence[str]) -> list[str]:
+        """Return sizes, channel statistics, class shares and problems as lines of text."""
         sizes = ", ".join(f"{size} ({count})" for size, count in list(self.sizes.items())[:4])
         out = [
             f"{self.title}: {self.images} images; width x height: {sizes}"
@@ -81,7 +105,14 @@ class SplitReport:
 
 @dataclass
 class Report:
-    """Everything that was found."""
+    """Results for all parts of a data set.
+
+    Attributes:
+        classes: class names in index order.
+        splits: results for each part.
+        between: problems of two parts together.
+        weights: class weights by median frequency balancing; empty without labels.
+    """
 
     classes: list[str]
     splits: list[SplitReport] = field(default_factory=list)
@@ -94,9 +125,11 @@ class Report:
         return any(problem.level == "error" for problem in self.problems())
 
     def problems(self) -> list[Problem]:
+        """Return the problems within and between all parts."""
         return [problem for split in self.splits for problem in split.problems] + self.between
 
     def text(self) -> str:
+        """Return the report for people; its last line says whether training would fail."""
         lines = []
         for split in self.splits:
             lines += [*split.lines(self.classes), ""]
@@ -118,7 +151,7 @@ class Report:
         return "\n".join(lines)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain types, for JSON."""
+        """Return plain types, for JSON."""
         return {**asdict(self), "failed": self.failed}
 
 

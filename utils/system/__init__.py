@@ -1,1 +1,1 @@
-"""The process and the disk: files, threads, devices, logging; nothing here knows images."""
+"""The process and the disk: files, threads, devices, logging; independent of images."""

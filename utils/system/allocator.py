@@ -1,8 +1,8 @@
-"""Lets the C allocator keep the memory that one training step frees for the next one.
+"""A setting of the C allocator that keeps the memory freed by one training step for the next.
 
-By default glibc returns every large block to the kernel, which hands it back zeroed, one page fault
-per 4 KB: on a CPU a large part of a training step. Peak memory is the same; the process just does not
-shrink between two steps.
+By default glibc returns every large block to the kernel, which hands it back zeroed, one page fault per 4 KB.
+On a CPU this takes a large part of a training step. Peak memory is the same; the process only does not shrink
+between two steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _NEVER = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tell glibc to serve large blocks from one heap and not to trim it.
 
-    One heap for all threads, because those of other threads than the main one are returned to the kernel
-    whenever they run empty.
+    All threads share that heap, because the heaps of other threads are returned to the kernel whenever they
+    are empty.
 
     Returns:
-        Whether it took effect; False on anything but Linux with glibc.
+        True if the setting took effect; False on any system but Linux with glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

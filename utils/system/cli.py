@@ -1,4 +1,4 @@
-"""Runs an entry script: errors that people can mend end in one line and a documented exit code."""
+"""Entry of every script: an error that the user can correct ends in one line and a documented exit code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
     """Call ``main`` and return the exit code of the process.
 
     Args:
-        main: the script's work; returns its exit code, ``None`` for 0.
-        debug: let errors through with their traceback.
+        main: the work of the script; returns its exit code, or ``None`` for 0.
+        debug: raise errors with their traceback.
+
+    Returns:
+        0, the exit code of a :class:`SegwrightError`, 2 without memory, 4 for a disk or permission error, 130
+        after Ctrl-C.
     """
     try:
         return main() or 0
@@ -24,7 +28,7 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output has gone: `| head`
+    except BrokenPipeError:  # the reader of the output, such as `| head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -38,8 +42,8 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
         print(f"error: {_describe(error)}", file=sys.stderr)
         return 4
     except (RuntimeError, MemoryError) as error:
-        if debug or not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
-            raise  # a fault of the program deserves its traceback
+        if debug or not _is_out_of_memory(error):
+            raise  # an error of the program, which needs its traceback
         print(
             "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
             file=sys.stderr,
@@ -49,11 +53,15 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
 
 @contextmanager
 def naming(file: str) -> Iterator[None]:
-    """Put the name of the config file before every mistake found in it."""
+    """Prefix every mistake found in a config file with the name of the file."""
     try:
         yield
     except ConfigError as error:
         raise ConfigError(f"{file}: {problem}" for problem in error.problems) from error
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, of a GPU
 
 
 def _describe(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Picks the device of a run from the command line and the config."""
+"""Choice of the devices of a run, from the command line and the config."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ logger = logging.getLogger(__name__)
 
 
 def resolve_devices(name: str | None, n_gpu: int) -> list[torch.device]:
-    """The devices to run on: one, or several GPUs for DataParallel; the first is the main one.
+    """Choose the devices to run on: one, or several GPUs for DataParallel; the first is the main one.
 
     Args:
         name: ``cpu``, ``cuda``, ``cuda:1``, or GPU numbers such as ``0`` and ``0,1``; ``None``
             follows ``n_gpu``.
-        n_gpu: GPUs asked for by the config; 0 is the CPU. With no GPU on the machine the CPU is
-            used and a line says so.
+        n_gpu: number of GPUs in the config; 0 is the CPU. If the machine has fewer, those (or the CPU) are
+            used and a line in the log says so.
 
     Raises:
-        ConfigError: ``name`` is not of these forms, or names a GPU that is not there.
+        ConfigError: ``name`` has none of these forms, or names a GPU that the machine does not have.
     """
     if name is None:
         return _from_count(n_gpu)
@@ -42,7 +42,7 @@ def resolve_devices(name: str | None, n_gpu: int) -> list[torch.device]:
 
 
 def resolve_device(name: str | None = None, n_gpu: int = 1) -> torch.device:
-    """The single device to run on; see :func:`resolve_devices`."""
+    """Choose the single device to run on; see :func:`resolve_devices`."""
     return resolve_devices(name, n_gpu)[0]
 
 

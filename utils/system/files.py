@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Atomic writes: a file appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from utils.errors import StorageError
 
 @contextmanager
 def replacing(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
-    """A name beside ``path`` to write to: it becomes ``path`` if the block ends well, and is deleted if not.
+    """Yield a temporary path beside ``path``; it replaces ``path`` after the block, or is deleted on an error.
 
     Args:
-        path: what is replaced, in one step.
-        suffix: how the other name ends, for writers that go by that.
+        path: file to replace, in one step.
+        suffix: end of the temporary name, for writers that choose a format by it.
 
     Raises:
         OSError: the file cannot be renamed.
     """
-    # not made from the file's name, which may be as long as a name can be; the second part is the process,
-    # by which a later one can tell what a killed one left behind
+    # random, because the name of ``path`` may already have the maximum length; the process id lets a later run
+    # remove what a killed one left
     temporary = path.parent / f".{secrets.token_hex(4)}.{os.getpid()}{suffix}"
     try:
         yield temporary
@@ -35,10 +35,14 @@ def replacing(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
 
 
 def write_atomically(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Let ``save`` write a file that appears under its name only when it is whole.
+    """Write a file atomically, and create its folder where it is missing.
+
+    Args:
+        path: file to create or replace.
+        save: writes the content to the open file that it is given.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

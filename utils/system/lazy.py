@@ -1,7 +1,7 @@
 """Modules that are imported at their first use.
 
-torchvision takes about two seconds to import, which a config error or a model without it should not
-wait for; yet the modules that use it name it at the top of the file.
+torchvision takes about two seconds to import. A config error, or a model without it, should not wait for that;
+still the modules that use it name it at the top of the file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class LazyModule:
-    """Stands for a module; imports it when the first attribute is read and keeps what was read."""
+    """Stand-in for a module, which it imports when the first attribute is read."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Sets up the log of an entry script: the console (beside progress bars) and a file."""
+"""Log of an entry script: the console, beside progress bars, and a file."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tqdm import tqdm
 
 
 class _BesideProgressBars(logging.Handler):
-    """Writes above a progress bar instead of through it."""
+    """Handler that writes above a progress bar instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             tqdm.write(self.format(record), file=sys.stderr)
-        except (OSError, ValueError):  # the console has gone; the file still gets the line
+        except (OSError, ValueError):  # the console is closed; the file still gets the line
             self.handleError(record)
 
 
 def log_to_console(level: int = logging.INFO) -> None:
-    """Show the program's messages on standard error. To be called once, by an entry script."""
+    """Show the messages of the program on standard error; an entry script calls this once."""
     handler = _BesideProgressBars()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -28,7 +28,11 @@ def log_to_console(level: int = logging.INFO) -> None:
 
 
 def log_to_file(path: Path) -> logging.Handler:
-    """Append the program's messages to a file; returns the handler, to be removed by the caller."""
+    """Append the messages of the program to a file.
+
+    Returns:
+        The handler, which the caller removes.
+    """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -1,4 +1,4 @@
-"""Chooses the arithmetic of a run: bf16 where the hardware has it, fp16 with loss scaling, or fp32."""
+"""Arithmetic of a run: bf16 where the hardware has it, fp16 with loss scaling, or fp32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Precision:
-    """The arithmetic of forward passes on one kind of device.
+    """Arithmetic of forward passes on one kind of device.
 
     Attributes:
         name: ``fp32``, ``bf16`` or ``fp16``.
@@ -27,29 +27,30 @@ class Precision:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Type of the activations."""
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
 
-    def autocast(self) -> AbstractContextManager:
-        """A context for forward passes; weights and losses stay in fp32."""
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context for forward passes; weights and losses stay in fp32."""
         if self.name == "fp32":
             return nullcontext()
         return torch.autocast(self.device_type, dtype=self.dtype)
 
     def make_scaler(self) -> torch.amp.GradScaler:
-        """Loss scaling, which only fp16 needs; for the others it passes everything through."""
+        """Make the loss scaler, which only fp16 needs; for the others it changes nothing."""
         return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
-    """Turn a config's word into a :class:`Precision`.
+    """Turn the name in a config into a :class:`Precision`.
 
     Args:
         name: ``auto``, ``fp32``, ``bf16`` or ``fp16``. ``auto`` is bf16 where the device computes it
             in hardware, fp16 on other GPUs, fp32 on other CPUs.
-        device: where the model runs.
+        device: device of the model.
 
     Raises:
-        ConfigError: ``fp16`` on a CPU, which has no use for it.
+        ConfigError: ``fp16`` on a CPU.
     """
     if name == "auto":
         if has_bf16(device):
@@ -64,9 +65,9 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 matrices in hardware."""
+    """Return whether the device multiplies bf16 matrices in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # torch.cpu names these checks with an underscore, so a release may move them
+    # these checks of torch.cpu are private, so a release may move them
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in checks)

@@ -1,4 +1,4 @@
-"""Random state of every library: set from one seed, captured into a checkpoint, put back."""
+"""Random state of every library: set from one seed, captured into a checkpoint, restored."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and torch's generators, those of all GPUs included."""
+    """Seed the generators of Python, numpy and torch, those of all GPUs included."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - user code may draw from the global generator
     torch.manual_seed(seed)
 
 
 def capture_rng() -> dict[str, Any]:
-    """The state of all generators, in tensors and plain types."""
+    """Capture the state of all generators, in tensors and plain types."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     return {
@@ -35,7 +35,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put back what :func:`capture_rng` took; states of GPUs that are not here are left out."""
+    """Restore the state that :func:`capture_rng` returned, except that of GPUs this machine does not have."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

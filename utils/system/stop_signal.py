@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a flag that the training loop looks at between two steps."""
+"""SIGINT and SIGTERM as a flag that the training loop reads between two steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class StopSignal:
-    """While entered, the first signal asks the loop to save and stop; further ones change nothing.
+    """Context in which the first signal asks the loop to save and stop; further ones change nothing.
 
     Attributes:
         received: number of the signal received, or None.

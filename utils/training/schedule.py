@@ -178,12 +178,12 @@ class Schedule:
 
 
 _OF_TORCH = {name: member for name, member in vars(lr_scheduler).items() if name in lr_scheduler.__all__}
+_CONTEXT = frozenset({"optimizer", "num_epochs", "epochs"} | _PER_STEP)
+_WORD = "learning-rate scheduler"
 SCHEDULERS = Catalogue(
-    SimpleNamespace(**_OF_TORCH, Poly=Poly, OneCycle=OneCycle),
-    LRScheduler,
-    "learning-rate scheduler",
-    frozenset({"optimizer", "num_epochs", "epochs"} | _PER_STEP),
+    SimpleNamespace(**_OF_TORCH, Poly=Poly, OneCycle=OneCycle), LRScheduler, _WORD, _CONTEXT
 )
+OWN_SCHEDULERS = Catalogue(SimpleNamespace(Poly=Poly, OneCycle=OneCycle), LRScheduler, _WORD, _CONTEXT)
 
 
 def steps_of_epoch(loader: Sized, accumulate_steps: int) -> int:

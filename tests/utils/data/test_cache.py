@@ -5,18 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataloaders import Folder, Shapes
+from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, folder, save
 from utils.data.cache import DiskCache
 from utils.errors import StorageError
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 
@@ -10,8 +9,6 @@ import pytest
 from PIL import Image
 
 from utils.errors import DataError
-from utils.images import read as image_io
-from utils.images.header import image_size
 from utils.images.masks import read_mask
 from utils.images.read import read_image, scale_to_uint8
 
@@ -178,72 +175,6 @@ def test_a_jpeg_can_be_decoded_at_a_part_of_its_size(tmp_path, factor):
     assert read_image(tmp_path / "a.png", reduce=factor).shape == image.shape
 
 
-@pytest.mark.parametrize("kornia", [True, False])
-def test_masks_are_read_as_raw_indices(tmp_path, monkeypatch, kornia):
-    """D16."""
-    if kornia:
-        pytest.importorskip("kornia_rs")
-    else:
-        monkeypatch.setattr(image_io, "_fast_png", lambda: None)
-    mask = np.array([[0, 1, 2, 15, 20, 255]], np.uint8)
-    grey = Image.fromarray(mask)
-    palette = Image.fromarray(mask)
-    palette.putpalette(bytes((7 * i) % 256 for i in range(768)))
-    grey.save(tmp_path / "l.png")
-    palette.save(tmp_path / "p.png")
-    palette.save(tmp_path / "t.png", transparency=bytes([0, 255, 3]))
-    palette.save(tmp_path / "p.gif")
-    grey.save(tmp_path / "l.tif")
-    np.save(tmp_path / "n.npy", mask)
-    for name in ("l.png", "p.png", "t.png", "l.tif", "n.npy"):
-        assert np.array_equal(read_mask(tmp_path / name), mask), name
-    values = [0, 1, 2, 7, 30000, 65535]
-    Image.fromarray(np.array([values], np.uint16)).save(tmp_path / "wide.png")
-    assert read_mask(tmp_path / "wide.png").tolist() == [values]
-
-
-def grey_png(depth, values):
-    """A one-row grey PNG of 1, 2 or 4 bits, which Pillow cannot write itself."""
-    bits = "".join(format(value, f"0{depth}b") for value in values)
-    bits += "0" * (-len(bits) % 8)
-    row = b"\0" + bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
-
-    def chunk(name, body):
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = struct.pack(">IIBBBBB", len(values), 1, depth, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(row))
-        + chunk(b"IEND", b"")
-    )
-
-
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_masks_of_few_bits_are_not_stretched(tmp_path, depth):
-    values = list(range(2**depth))
-    (tmp_path / "m.png").write_bytes(grey_png(depth, values))
-    assert read_mask(tmp_path / "m.png").tolist() == [values]
-
-
-def test_one_bit_gif_masks_give_zero_and_one(tmp_path):
-    Image.fromarray((np.eye(8) * 255).astype(np.uint8)).convert("1").save(tmp_path / "m.tif")
-    assert np.array_equal(read_mask(tmp_path / "m.tif"), np.eye(8, dtype=np.uint8))
-
-
-def test_colour_and_jpeg_masks_are_refused_with_the_way_out(tmp_path):
-    Image.fromarray(smooth()).save(tmp_path / "rgb.png")
-    with pytest.raises(DataError, match="colour image.*colors"):
-        read_mask(tmp_path / "rgb.png")
-    Image.fromarray(smooth()[..., 0]).save(tmp_path / "grey.jpg")
-    with pytest.raises(DataError, match="JPEG mask"):
-        read_mask(tmp_path / "grey.jpg")
-    np.save(tmp_path / "f.npy", np.zeros((3, 3)))
-    with pytest.raises(DataError, match="float64"):
-        read_mask(tmp_path / "f.npy")
-
-
 def test_npy_never_runs_a_pickle(tmp_path):
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="evil.npy"):
@@ -257,12 +188,3 @@ def test_channels_must_fit(tmp_path):
         read_image(tmp_path / "seven.npy")
     with pytest.raises(DataError, match="range is unknown"):
         scale_to_uint8(np.zeros((2, 2), np.float32))
-
-
-def test_sizes_come_from_the_header(tmp_path):
-    buffer = io.BytesIO()
-    Image.fromarray(smooth()).save(buffer, "JPEG")
-    (tmp_path / "a.jpg").write_bytes(buffer.getvalue()[:-200])  # no pixels needed
-    assert image_size(tmp_path / "a.jpg") == (40, 50)
-    np.save(tmp_path / "a.npy", np.zeros((4, 5, 7), np.uint16))
-    assert image_size(tmp_path / "a.npy") == (4, 5)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from utils.survey.defaults import choose_recipe, find_group
+from utils.survey.defaults import choose_defaults, find_group
 
 
 def recipe(
     count=100, size=(512, 512), shares=(0.8, 0.2), channels=3, val_share=0.2, sizes=None, thickness=0.0
 ):
     names = [f"{number:04d}" for number in range(count)]
-    return choose_recipe(sizes or [size] * count, names, shares, channels, val_share, thickness)
+    return choose_defaults(sizes or [size] * count, names, shares, channels, val_share, thickness)
 
 
 @pytest.mark.parametrize("count", [2, 5, 12, 100, 1000, 20000])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from base import BaseModel
-from tests.models.catalogue import registered, smallest
+from tests.models.catalogue import each_model, smallest
 from tests.parts import RandomBatches, TinyNet, make_trainer
 from tests.peak_memory import LiveTensors
 from utils.errors import ConfigError
@@ -42,19 +42,18 @@ def assert_equal(one: BaseModel, other: BaseModel) -> None:
     assert list(one.state_dict()) == list(other.state_dict())
 
 
-@pytest.mark.parametrize("name", sorted({*registered()} - {"FCN16s", "FCN32s"}))  # large; FCN8s's blocks
+@pytest.mark.parametrize("name", each_model(less={"FCN16s", "FCN32s"}))  # their blocks are those of FCN8s
 def test_same_gradients_and_statistics_in_less_memory(name):
     torch.manual_seed(0)
     plain = smallest(name)
     thrifty = copy.deepcopy(plain)
     assert checkpoint_activations(thrifty) >= 2
-    images = torch.randn(2, 3, 64, 96)
+    images = torch.randn(2, 3, 48, 64)
     peaks = step(plain, images), step(thrifty, images)
     assert_equal(plain, thrifty)
     moved = [b for n, b in thrifty.named_buffers() if n.endswith("num_batches_tracked")]
     assert all(count == 1 for count in moved)
-    # FCN's memory is that of a gradient: of its 4096 x 512 x 7 x 7 weights
-    assert peaks[1] < (1 if name.startswith("FCN") else 0.9) * peaks[0]
+    assert peaks[1] < 0.92 * peaks[0]  # of small images, whose gradients take as much as their features
 
 
 @pytest.mark.parametrize("options", [{"freeze_bn": True}, {"freeze_backbone": True}])
@@ -63,7 +62,7 @@ def test_frozen_parts_stay_frozen(options):
     plain = smallest("PSPNet", **options)
     thrifty = copy.deepcopy(plain)
     checkpoint_activations(thrifty)
-    images = torch.randn(2, 3, 64, 96)
+    images = torch.randn(2, 3, 32, 48)
     step(plain, images), step(thrifty, images)
     assert_equal(plain, thrifty)
 
@@ -74,7 +73,7 @@ def test_half_precision_is_that_of_the_first_time(name):
     plain = smallest(name).to(memory_format=torch.channels_last)
     thrifty = copy.deepcopy(plain)
     checkpoint_activations(thrifty)
-    images = torch.randn(2, 3, 64, 96).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, 16, 16).contiguous(memory_format=torch.channels_last)
     step(plain, images, torch.bfloat16), step(thrifty, images, torch.bfloat16)
     assert_equal(plain, thrifty)
 
@@ -104,7 +103,7 @@ def test_evaluation_is_untouched():
     assert isinstance(model.inc, nn.Sequential) and type(model.inc).__name__ == "Sequential"
 
 
-def test_a_whole_run_is_the_same_run(tmp_path):
+def test_a_complete_run_is_the_same_run(tmp_path):
     states = []
     for wanted in (False, True):
         torch.manual_seed(0)
@@ -123,3 +122,8 @@ def test_a_whole_run_is_the_same_run(tmp_path):
 def test_a_model_without_blocks_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="activation_checkpointing: TinyNet is not made of blocks"):
         make_trainer(tmp_path / "run", model=TinyNet(3), activation_checkpointing=True)
+
+
+def test_a_model_of_one_block_is_divided_further():
+    inner = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1)), nn.Sequential(nn.Conv2d(4, 2, 1)))
+    assert checkpoint_activations(nn.Sequential(inner)) == 2

@@ -1,0 +1,88 @@
+"""Networks of segmentation-models-pytorch behind the contract."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import warnings
+
+import pytest
+import torch
+
+from models import SMP
+from tests.models.foreign import assert_contract, count
+from tests.utils.training.test_activation_checkpointing import assert_equal, step
+from utils.training.activation_checkpointing import checkpoint_activations
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    package = pytest.importorskip("segmentation_models_pytorch")
+
+COUNTS = [
+    ("Unet", "resnet34", 24_439_269),
+    ("Unet", "resnet50", 32_524_005),
+    ("UnetPlusPlus", "resnet34", 26_081_509),
+    ("Linknet", "resnet34", 21_772_597),
+    ("FPN", "resnet34", 23_157_973),
+    ("PAN", "resnet34", 21_481_596),
+    ("DeepLabV3Plus", "resnet34", 22_442_597),
+    ("DeepLabV3Plus", "resnet50", 26_682_725),
+]
+
+
+@pytest.mark.parametrize(("architecture", "encoder", "expected"), COUNTS)
+def test_published_parameter_counts(architecture, encoder, expected):
+    assert count(SMP(21, architecture=architecture, encoder_name=encoder)) == expected
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "options"),
+    [
+        ("Unet", "resnet18", {}),
+        ("DeepLabV3Plus", "mobilenet_v2", {}),
+        ("FPN", "resnet18", {"decoder_dropout": 0.1}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")  # in their own code
+def test_its_networks_keep_the_contract(architecture, encoder, options):
+    torch.manual_seed(0)
+    assert_contract(lambda **freezing: SMP(4, 5, architecture, encoder, options=options, **freezing))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"architecture": "Unett"}, "architecture: 'Unett' is not offered; did you mean 'Unet'"),
+        ({"architecture": "x"}, "architecture: 'x' is not offered; choose from: .*DeepLabV3Plus"),
+        ({"encoder_name": "resnet43"}, "encoder_name: 'resnet43' is not offered; did you mean 'resnet"),
+        ({"encoder_weights": "imagnet"}, "encoder_weights of resnet34: .*did you mean 'imagenet'"),
+        ({"options": {"decoder_chanels": [1]}}, "options of Unet: .*did you mean 'decoder_channels'"),
+        (
+            {"architecture": "DeepLabV3Plus", "encoder_name": "xception"},
+            "DeepLabV3Plus with encoder xception: ",
+        ),
+    ],
+)
+def test_what_is_not_offered_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SMP(3, **arguments)
+
+
+def test_a_missing_package_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    with pytest.raises(ValueError, match=r"pip install -r requirements/smp\.txt"):
+        SMP(3)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder"), [("Unet", "resnet18"), ("DeepLabV3Plus", "efficientnet-b0")]
+)
+def test_activation_checkpointing_saves_memory(architecture, encoder):
+    torch.manual_seed(0)
+    plain = SMP(4, 3, architecture, encoder)
+    thrifty = copy.deepcopy(plain)
+    checkpoint_activations(thrifty)
+    images = torch.randn(2, 3, 64, 96)
+    peaks = step(plain, images), step(thrifty, images)
+    assert_equal(plain, thrifty)
+    assert peaks[1] < 0.9 * peaks[0]

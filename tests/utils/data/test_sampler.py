@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from utils.data.sampler import EpochBatches
+
+
+def make(length=10, batch_size=3, shuffle=True, drop_last=False, seed=1):
+    return EpochBatches(
+        length,
+        batch_size,
+        lambda epoch, index: (epoch, index),
+        shuffle=shuffle,
+        drop_last=drop_last,
+        seed=seed,
+    )
+
+
+def keys(sampler, epoch=0, start_step=0):
+    sampler.epoch, sampler.start_step = epoch, start_step
+    return list(sampler)
+
+
+def test_batches_cover_every_sample_once_per_epoch():
+    sampler, orders = make(), []
+    for epoch in (1, 2):
+        flat = [key for part in keys(sampler, epoch) for key in part]
+        assert sorted(index for _, index in flat) == list(range(10))
+        assert {number for number, _ in flat} == {epoch}
+        orders.append([index for _, index in flat])
+    assert orders[0] != orders[1]
+
+
+def test_without_shuffle_samples_come_in_order():
+    assert keys(make(5, 2, shuffle=False), 4) == [[(4, 0), (4, 1)], [(4, 2), (4, 3)], [(4, 4)]]
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 9])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_its_length_is_the_number_of_batches(length, drop_last):
+    sampler = make(length, 3, drop_last=drop_last)
+    batches = keys(sampler)
+    assert len(batches) == len(sampler) == (length // 3 if drop_last else -(-length // 3))
+    assert all(len(batch) == 3 for batch in batches[: length // 3])
+
+
+def test_an_epoch_can_be_continued_from_any_batch():
+    complete = keys(make(), 3)
+    for step in range(5):
+        sampler = make()
+        assert keys(sampler, 3, step) == complete[step:] and len(sampler) == len(complete)
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    assert keys(make(seed=5), 2) == keys(make(seed=5), 2)
+    assert keys(make(seed=5), 2) != keys(make(seed=6), 2)
+
+
+def test_the_order_shares_no_draws_with_the_augmentation_of_a_sample():
+    """A data set draws sample i of epoch e from [seed, e, i]."""
+    (order,) = keys(make(50, 50, seed=3), 1)
+    for index in range(20):
+        assert [i for _, i in order] != np.random.default_rng([3, 1, index]).permutation(50).tolist()

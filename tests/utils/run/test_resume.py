@@ -1,0 +1,73 @@
+"""The run that --resume names, and the experiment that it may continue."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+import pytest
+import torch
+
+from tests.experiments import experiment_of
+from tests.utils.config.test_changes import CONFIG
+from utils.errors import CheckpointError, ConfigError
+from utils.run.checkpoint import save_checkpoint
+from utils.run.find import find_checkpoint
+from utils.run.resume import find_run, load_resumed, refuse_changes
+
+
+def run(parent, name, age, files=("last.pth",)):
+    folder = parent / "run" / name
+    folder.mkdir(parents=True)
+    for file in files:
+        save_checkpoint(folder / file, {"rng": {}, "optimizer": {}, "epoch": age, "w": torch.zeros(1)})
+        os.utime(folder / file, (1_000_000 - age, 1_000_000 - age))
+    return folder
+
+
+def test_auto_is_the_run_of_this_name_that_was_saved_last(tmp_path):
+    config = copy.deepcopy(CONFIG)
+    config["trainer"]["save_dir"] = str(tmp_path)
+    assert find_run("auto", experiment_of(config)) is None
+    run(tmp_path, "new_folder_old_state", age=50)
+    newest = run(tmp_path, "old_folder_new_state", age=3)
+    assert find_run("auto", experiment_of(config)) == newest
+
+
+def test_a_folder_and_a_checkpoint_name_their_run(tmp_path):
+    folder = run(tmp_path, "one", age=1)
+    assert find_run(str(folder), None) == find_run(str(folder / "last.pth"), None) == folder
+    with pytest.raises(CheckpointError, match="--resume nowhere: there is no such file or folder"):
+        find_run("nowhere", None)
+
+
+def test_a_damaged_newest_state_falls_back_to_the_one_before(tmp_path):
+    folder = run(tmp_path, "one", age=1, files=("last.pth", "previous.pth"))
+    (folder / "last.pth").write_bytes(b"cut")
+    assert load_resumed(str(folder), folder)["epoch"] == 1
+
+
+def test_a_file_that_holds_a_model_only_cannot_be_continued(tmp_path):
+    path = tmp_path / "model.pth"
+    save_checkpoint(path, {"model": {}})
+    with pytest.raises(CheckpointError, match="holds a model only"):
+        load_resumed(str(path), tmp_path)
+
+
+def test_refused_changes_are_named_with_both_values():
+    changed = copy.deepcopy(CONFIG)
+    changed["optimizer"]["args"]["lr"] = 0.5
+    changed["trainer"]["save_minutes"] = 1
+    with pytest.raises(ConfigError) as caught:
+        refuse_changes(CONFIG, experiment_of(changed))
+    assert caught.value.problems[0] == "optimizer.args.lr: the run was started with 0.1, now it says 0.5"
+    assert "--allow-change" in caught.value.problems[-1] and len(caught.value.problems) == 2
+
+
+def test_a_folder_means_its_newest_best_model(tmp_path):
+    old, new = (run(tmp_path, name, age, ("best_model.pth",)) for name, age in (("a", 9), ("b", 2)))
+    assert find_checkpoint(tmp_path / "run") == new / "best_model.pth"
+    assert find_checkpoint(old) == old / "best_model.pth"
+    assert find_checkpoint(tmp_path / "some.pth") == tmp_path / "some.pth"
+    with pytest.raises(CheckpointError, match="there is no best_model.pth"):
+        find_checkpoint(tmp_path)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.dataloaders.trees import blocks, picture, save
+from utils.errors import DataError
+from utils.survey.pairs import find_pairs
+
+
+def write(root, images, masks, names="abcdef", image=".png", mask=".png", ending="", image_ending=""):
+    for number, name in enumerate(names):
+        save(root / images / f"{name}{image_ending}{image}", picture((32, 40), number))
+        save(root / masks / f"{name}{ending}{mask}", blocks((32, 40), [0, 255], number))
+
+
+def test_folders_are_paired_by_name(tmp_path):
+    write(tmp_path, "deep/er/photos", "labels", ending="_mask")
+    (tmp_path / "labels" / "c_mask.png").unlink()
+    found = find_pairs(tmp_path)
+    assert (found.images, found.masks, found.mask_suffix) == ("deep/er/photos", "labels", "_mask")
+    assert found.names == ["a", "b", "d", "e", "f"] and [path.stem for path in found.unpaired] == ["c"]
+    assert all(image.stem + "_mask" == mask.stem for image, mask in found.pairs)
+
+
+def test_two_kinds_of_files_in_one_folder_are_separated(tmp_path):
+    write(tmp_path, "all", "all", ending="_label", image=".jpg")
+    found = find_pairs(tmp_path)
+    assert (found.images, found.masks, found.mask_suffix) == ("all/*.jpg", "all", "_label")
+    assert len(found.pairs) == 6 and not found.unpaired
+
+
+def test_both_names_may_end_in_their_kind(tmp_path):
+    write(tmp_path, "images", "1st_manual", ending="_manual1", image_ending="_training")
+    found = find_pairs(tmp_path)
+    assert (found.image_suffix, found.mask_suffix) == ("_training", "_manual1") and found.names == list(
+        "abcdef"
+    )
+
+
+@pytest.mark.parametrize(("train", "val"), [("train", "val"), ("Training", "valid"), ("train", "test")])
+def test_folders_of_splits_are_recognised(tmp_path, train, val):
+    for split in (train, val):
+        write(tmp_path, f"{split}/images", f"{split}/masks")
+    found = find_pairs(tmp_path)
+    assert (found.images, found.masks, found.splits) == ("{split}/images", "{split}/masks", (train, val))
+    assert all(train in image.parts for image, _ in found.pairs)
+
+
+def test_a_file_with_many_values_is_a_photo_and_not_a_mask(tmp_path):
+    write(tmp_path, "images", "masks")
+    for number, name in enumerate("abcdef"):  # the same names and sizes, but photos
+        save(tmp_path / "previews" / f"{name}.png", picture((32, 40), number)[..., 0])
+    assert find_pairs(tmp_path).masks == "masks"
+
+
+def test_a_mask_of_another_size_does_not_belong_to_the_image(tmp_path):
+    write(tmp_path, "images", "masks")
+    for name in "abcdef":
+        save(tmp_path / "small" / f"{name}.png", blocks((16, 20), [0, 255], 0))
+    assert find_pairs(tmp_path).masks == "masks"
+
+
+def test_a_folder_without_images_or_without_masks_is_an_error_with_its_kind(tmp_path):
+    for folder, kind, words in (
+        ("none", "missing", "no such folder"),
+        ("empty", "missing", "no image files"),
+        ("p", "unpaired", "7_mask.png"),
+    ):
+        if folder == "empty":
+            (tmp_path / folder).mkdir()
+        if folder == "p":
+            save(tmp_path / "p" / "i" / "a.png", picture((32, 40), 0))
+        with pytest.raises(DataError, match=words) as caught:
+            find_pairs(tmp_path / folder)
+        assert caught.value.kind == kind and caught.value.paths == (tmp_path / folder,)

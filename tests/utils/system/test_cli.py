@@ -1,0 +1,66 @@
+"""Exit codes and messages of an entry script."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+
+from utils.errors import ConfigError, SegwrightError, StorageError
+from utils.system.cli import naming, run
+
+
+def failing(error: BaseException):
+    def main() -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_the_result_of_the_work_is_the_exit_code(result, code, capsys):
+    assert run(lambda: result) == code
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ConfigError("loss.type: no loss called 'x'"), 2, "error: loss.type: no loss called 'x'"),
+        (StorageError("a.pth: could not be written"), 4, "error: a.pth: could not be written"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.txt"), 4, "error: a.txt: No such file"),
+        (PermissionError("plain words"), 4, "error: plain words"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            MemoryError(),
+            2,
+            "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
+        ),
+        (torch.OutOfMemoryError("CUDA"), 2, "error: out of memory; lower batch_size"),
+    ],
+)
+def test_an_error_that_the_user_can_correct_is_one_line(error, code, line, capsys):
+    assert run(failing(error)) == code
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(line) and captured.err.count("\n") == 1
+    if not isinstance(error, SegwrightError):
+        return
+    assert error.exit_code == code
+
+
+@pytest.mark.parametrize("error", [ConfigError("x"), OSError("x"), KeyboardInterrupt(), MemoryError()])
+def test_debugging_shows_every_traceback(error):
+    with pytest.raises(type(error)):
+        run(failing(error), debug=True)
+
+
+def test_an_error_of_the_program_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run(failing(RuntimeError("shapes differ")))
+
+
+def test_every_mistake_of_a_config_names_the_file():
+    with pytest.raises(ConfigError) as caught, naming("a.json"):
+        raise ConfigError(["arch.type: missing", "loss.type: missing"])
+    assert caught.value.problems == ["a.json: arch.type: missing", "a.json: loss.type: missing"]

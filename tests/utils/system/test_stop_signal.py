@@ -1,0 +1,50 @@
+"""Signals as a flag."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+
+import pytest
+
+from utils.system.stop_signal import StopSignal
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_becomes_a_flag_and_the_old_handler_returns(number, caplog):
+    before = signal.getsignal(number)
+    with StopSignal() as stop, caplog.at_level(logging.WARNING):
+        assert stop.received is None
+        os.kill(os.getpid(), number)
+        assert stop.received == number
+    assert signal.getsignal(number) is before
+    assert f"{number.name}: saving after this step, then stopping" in caplog.text
+
+
+def test_further_signals_change_nothing(caplog):
+    with StopSignal() as stop, caplog.at_level(logging.WARNING):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stop.received == signal.SIGTERM and len(caplog.records) == 1
+
+
+def test_handlers_return_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="in the loop"), StopSignal():
+        raise ValueError("in the loop")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_it_changes_no_handler():
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with StopSignal() as stop:
+            seen.append((stop.received, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(None, before)]
