@@ -14,7 +14,7 @@ from torch import Tensor
 
 from utils.data.batch import Batch, DeviceBatch
 from utils.dataset_info import DatasetInfo, denormalise
-from utils.images.draw import blend, draw_legend, prediction_grid, to_rgb
+from utils.images.draw import blend, draw_legend, prediction_grid, stack, to_rgb
 
 _PAPER = 255
 _GAP = 6  # pixels between the cells of a contact sheet
@@ -51,7 +51,7 @@ def contact_sheet(
     rows = [np.concatenate(cells[at : at + columns], axis=1) for at in range(0, len(cells), columns)]
     present = {int(index) for mask in masks for index in np.unique(mask)}
     legend = _legend(info, sorted(present & set(range(info.num_classes))), rows[0].shape[1])
-    return _stack([*rows, legend])
+    return stack([*rows, legend])
 
 
 def _cell(image: np.ndarray, mask: np.ndarray, name: str, info: DatasetInfo, height: int) -> np.ndarray:
@@ -153,7 +153,7 @@ class ExtremeImages:
         for entry in sorted(self._kept, key=lambda entry: entry[:2], reverse=True):
             parts += [_text_strip(entry.heading, width, 24), entry.row]
         legend = _legend(self.info, range(self.info.num_classes), width)
-        return _stack([*parts, legend[:, :width]])
+        return stack([*parts, legend[:, :width]])
 
 
 class EpochLoader(Protocol):
@@ -206,12 +206,6 @@ def _text_strip(
 
 def _legend(info: DatasetInfo, indices: Iterable[int], width: int) -> np.ndarray:
     return draw_legend([(info.classes[index], info.palette[index]) for index in indices], width)
-
-
-def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Put images below each other, padded at the right with white."""
-    width = max(part.shape[1] for part in parts)
-    return np.concatenate([_pad_right(part, width) for part in parts], axis=0)
 
 
 def _pad_right(image: np.ndarray, width: int) -> np.ndarray:
