@@ -148,23 +148,20 @@ def check_arguments(
     """Compare JSON arguments with the signature of ``target``: unknown, missing, of a wrong type or range."""
     parameters = parameters_of(target)
     owner = owner or target.__name__
-    problems = []
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    visible = [name for name in named if name not in context]
+    problems = []
     for key, value in args.items():
-        parameter = parameters.get(key)
-        if parameter is None or parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            if not open_ended:
-                visible = [name for name in parameters if name not in context]
-                hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
-                problems.append(Problem(join(path, key), f"{owner} has no such argument{hint}".rstrip()))
-        elif key not in context and not accepts(value, parameter.annotation):
-            problems.append(
-                Problem(join(path, key), f"expected {describe(parameter.annotation)}, got {show(value)}")
-            )
-    for name, parameter in parameters.items():
-        if _is_required(parameter) and name not in args and name not in context:
-            problems.append(Problem(join(path, name), f"missing; {owner} needs it"))
-    return problems
+        if key in named:
+            if key not in context and not accepts(value, named[key].annotation):
+                expected = describe(named[key].annotation)
+                problems.append(Problem(join(path, key), f"expected {expected}, got {show(value)}"))
+        elif not open_ended:
+            hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
+            problems.append(Problem(join(path, key), f"{owner} has no such argument{hint}".rstrip()))
+    missing = [name for name in visible if _is_required(named[name]) and name not in args]
+    return problems + [Problem(join(path, name), f"missing; {owner} needs it") for name in missing]
 
 
 def build(catalogue: Catalogue[T], component: Component, path: str, **context: Any) -> T:
