@@ -151,9 +151,11 @@ def _type(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_type(choice) for choice in args))
     if isinstance(origin, type):
         return _container_type(origin, [_type(item) for item in args if item is not Ellipsis])
-    if dataclasses.is_dataclass(annotation):
-        return "object"
-    return _WORDS.get(annotation) or getattr(annotation, "__name__", "")
+    return "object" if dataclasses.is_dataclass(annotation) else _word(annotation)
+
+
+def _word(annotation: Any) -> str:
+    return _WORDS.get(annotation) or str(getattr(annotation, "__name__", ""))
 
 
 def _container_type(origin: type, items: Sequence[str]) -> str:
