@@ -46,10 +46,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
     A subclass builds its layers in ``__init__(self, num_classes, in_channels=3, ...)``, puts the
     pretrained part (if it has one) in ``self.backbone``, sets :attr:`stride`, and implements
-    :meth:`_forward`. The base pads, crops, resizes and freezes.
-
-    Every constructor also takes ``freeze_bn`` (batch norm keeps its statistics and its affine
-    parameters) and ``freeze_backbone`` (the backbone neither trains nor updates its statistics).
+    :meth:`_forward`. The base pads, crops, resizes and freezes; every constructor takes its arguments.
 
     Attributes:
         stride: :meth:`_forward` gets images padded to a multiple of it.
@@ -59,6 +56,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     Args:
         num_classes: number of classes.
         in_channels: number of image channels.
+        freeze_bn: batch norm keeps its statistics, weights and biases.
+        freeze_backbone: the backbone neither trains nor updates its statistics.
 
     Raises:
         ValueError: a number is below 1, or a model without a backbone is to freeze it.

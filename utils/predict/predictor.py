@@ -124,7 +124,8 @@ class Predictor:
                 f"the image is {image.dtype} of shape {image.shape}; "
                 f"uint8 with {self.info.in_channels} channels is expected"
             )
-        source = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        writable = np.require(image, requirements=["C", "W"])  # torch warns of read-only arrays
+        source = torch.from_numpy(writable).to(self.device)
         yield from self._accumulate(source, self._plans(image.shape[0], image.shape[1]), order_only)
 
     def _plans(self, height: int, width: int) -> list[ScalePlan]:
