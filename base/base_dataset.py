@@ -166,15 +166,12 @@ class BaseDataSet(Dataset[Any], ABC):
         """
         item = self.load(SampleKey(0, range(len(self))[index]))
         image = normalise(torch.from_numpy(item.image.copy()), self.info)
-        tensors = (
-            image.permute(2, 0, 1).contiguous(),
-            torch.from_numpy(item.label.astype(np.int64)),
-        )
+        tensors = image.permute(2, 0, 1).contiguous(), torch.from_numpy(item.label.astype(np.int64))
         return (*tensors, item.image_id) if self.return_id else tensors
 
-    def __getitems__(self, keys: Sequence[SampleKey]) -> list[LabelledImage]:
-        """Return the samples of a batch; called by the loader's workers."""
-        return [self.load(key) for key in keys]
+    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[Any]:
+        """Return the samples of a batch: for our loader's keys, or for the indices of a plain ``DataLoader``."""
+        return [self.load(key) if isinstance(key, SampleKey) else self[key] for key in keys]
 
     def load(self, key: SampleKey) -> LabelledImage:
         """Read, check and transform one sample.
