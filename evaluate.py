@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from utils.evaluation.images import Evaluation
     from utils.predict.ensemble import Ensemble
     from utils.predict.predictor import Predictor
-    from utils.report.evaluation import ContactSheet
+    from utils.report.sheets import ExtremeImages
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def evaluate(
     *,
     boundaries: bool = True,
     readers: int = 1,
-) -> tuple[Evaluation, dict[str, ContactSheet]]:
+) -> tuple[Evaluation, dict[str, ExtremeImages]]:
     """Predict and compare every image of a data set.
 
     Reading, the network and comparing overlap. All counts are integers and every image is predicted by
@@ -169,18 +169,18 @@ class _Comparison:
     def __init__(self, info: DatasetInfo, folder: Path | None, boundaries: bool) -> None:
         from utils.evaluation.images import Evaluation
         from utils.inference.outputs import ResultWriter
-        from utils.report.evaluation import ContactSheet
+        from utils.report.sheets import ExtremeImages
 
         self.info = info
         self.boundaries = boundaries
         self.evaluation = Evaluation(info)
-        self.sheets = {name: ContactSheet(info, worst=name == "worst") for name in ("worst", "best")}
+        self.sheets = {name: ExtremeImages(info, worst=name == "worst") for name in ("worst", "best")}
         kind = "ids" if info.label_ids else "mask"
         self.writer = None if folder is None else ResultWriter(folder, info, [kind])
 
     def add(self, sample: LabelledImage, prediction: np.ndarray) -> None:
         from utils.evaluation.images import count_image
-        from utils.inference.outputs import Result
+        from utils.inference.outputs import ImagePrediction
 
         image, target, image_id = sample
         counts = count_image(image_id, prediction, target, self.info.num_classes, boundaries=self.boundaries)
@@ -188,7 +188,7 @@ class _Comparison:
         for sheet in self.sheets.values():
             sheet.add(counts.mean_iou, image_id, image, target, prediction)
         if self.writer is not None:
-            self.writer.write(PurePath(image_id), image, Result(prediction))
+            self.writer.write(PurePath(image_id), image, ImagePrediction(prediction))
 
 
 def _compare_classes(model: DatasetInfo, data: DatasetInfo) -> None:

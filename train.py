@@ -35,7 +35,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-r", "--resume", metavar="PATH|auto", help="run folder or checkpoint to continue; auto: the newest")
     add("-d", "--device", help="cpu, cuda, cuda:1, or GPU numbers: 0,1")
     add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a key of the config")
-    add("--check", action="store_true", help="do everything up to the first step, then exit")
+    add("--check", action="store_true", help="try two steps, a validation and a checkpoint, keep nothing")
     add("--print-config", action="store_true", help="print the config, each value with its origin, then exit")
     add("--plot-lr", metavar="FILE.png", help="draw the learning rates of the run, then exit")
     add("--allow-change", action="store_true", help="resume although the config differs from the run's")
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
     if args.check:
-        from utils.training.dry_run import rehearse
+        from utils.training.dry_run import dry_run
 
-        rehearse(trainer)
+        dry_run(trainer)
     else:
         trainer.train()
     return 0

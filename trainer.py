@@ -1,24 +1,25 @@
-"""What one epoch of training and one epoch of validation do."""
+"""One epoch of training and one epoch of validation: the step code of every run and of ``--check``."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from base.base_model import SegmentationOutput
 from base.base_trainer import BaseTrainer
-from utils.evaluation.metrics import ConfusionMatrix
+from utils.data.batch import DeviceBatch
 from utils.report.sheets import PredictionPanel
-from utils.training.loss_meter import LossMeter
+from utils.training.figures import RunningFigures
 
 logger = logging.getLogger(__name__)
 
-_SLOW_DATA = 0.3  # share of the time spent waiting for data that deserves a line
+_SLOW_DATA = 0.3  # a larger share of the time spent waiting for data is logged
 
 
 class Trainer(BaseTrainer):
@@ -28,60 +29,100 @@ class Trainer(BaseTrainer):
         self.model.train()
         self._start_clock()
         title = f"Train {epoch}/{self.options.epochs}"
-        with self.progress(title, len(self.train_loader), self.step) as bar:
+        with self._progress(title, len(self.train_loader), self.step) as bar:
             for group in self.train_groups(epoch):
-                parts = [self.criterion.normalizer(batch.target) for batch in group]
-                whole = torch.stack(parts).sum()
-                for batch, part in zip(group, parts, strict=True):
-                    output = self.compute(self.forward, batch.images)
-                    losses = self._losses(output, batch.target, whole)
-                    self.stepper.backward(losses["loss"], batch.image_ids)
-                    self.losses.update(losses, whole, part)
-                    self.confusion.update(output.logits, batch.target)
-                self.stepper.step()
+                self.train_step(group)
                 self._show(bar, len(group))
                 self.step_done(len(group))
         self._mention_slow_data()
-        return self._figures(self.losses, self.confusion)
+        return self.figures.compute()
 
-    @torch.inference_mode()
     def _valid_epoch(self, epoch: int) -> dict[str, Any]:
         model = self.evaluated()
-        confusion = ConfusionMatrix(self.info.num_classes, self.device)
-        meter = LossMeter(self.device)
+        figures = RunningFigures(self.info.classes, self.device)
         panel = PredictionPanel(self.info)
-        with self.progress(f"Valid {epoch}/{self.options.epochs}", len(self.val_data.loader)) as bar:
+        title = f"Valid {epoch}/{self.options.epochs}"
+        with self._progress(title, len(self.val_loader or ())) as bar:
             for batch in self.val_batches():
-                logits = self.compute(model, batch.images).logits
-                weight = self.criterion.normalizer(batch.target)
-                meter.update({"loss": self.criterion(logits, batch.target, weight)}, weight, weight)
-                prediction = logits.max(dim=1).indices
-                confusion.update(prediction, batch.target)
-                panel.add(batch, prediction)
+                panel.add(batch, self.validate_batch(model, batch, figures))
                 bar.update()
-        self.log.picture("val/image_target_prediction", panel.draw(), self.stepper.steps)
-        logger.info("Validation: %s", confusion.compute(self.info.classes).summary)
-        return self._figures(meter, confusion)
+        self.log.image("val/image_target_prediction", panel.draw(), self.stepper.steps)
+        logger.info("Validation: %s", figures.metrics().summary)
+        return figures.compute()
 
-    def _losses(self, output: SegmentationOutput, target: Tensor, whole: Tensor) -> dict[str, Tensor]:
-        """This batch's share of the step's loss; with auxiliary heads also the two parts of it."""
-        main = self.criterion(output.logits, target, whole)
+    # ---- one step -------------------------------------------------------------------------------
+
+    def train_step(self, group: Sequence[DeviceBatch]) -> None:
+        """Take one optimizer step over a group of batches and add their figures.
+
+        Args:
+            group: the batches whose gradients make the step; the model is in training mode.
+
+        Raises:
+            NonFiniteError: a loss or a clipped gradient is not finite; the weights are unchanged.
+        """
+        parts = [self.criterion.normalizer(batch.target) for batch in group]
+        normalizer = torch.stack(parts).sum()
+        for batch, part in zip(group, parts, strict=True):
+            output = self.compute(self.forward, batch.images)
+            losses = self.loss_of(output, batch.target, normalizer)
+            self.stepper.backward(losses["loss"], batch.image_ids)
+            self.figures.add_losses(losses, normalizer, part)
+            self.figures.add_prediction(output.logits, batch.target)
+        self.stepper.step()
+
+    @torch.inference_mode()
+    def validate_batch(self, model: nn.Module, batch: DeviceBatch, figures: RunningFigures) -> Tensor:
+        """Predict one validation batch and add its figures.
+
+        Args:
+            model: the model of :meth:`evaluated`.
+            batch: images and targets.
+            figures: figures of the validation so far.
+
+        Returns:
+            (N, H, W) int64 class indices.
+        """
+        output = self.compute(model, batch.images)
+        normalizer = self.criterion.normalizer(batch.target)
+        figures.add_losses(self.loss_of(output, batch.target, normalizer), normalizer, normalizer)
+        prediction = output.logits.max(dim=1).indices
+        figures.add_prediction(prediction, batch.target)
+        return prediction
+
+    def loss_of(self, output: SegmentationOutput, target: Tensor, normalizer: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of a batch by name.
+
+        Args:
+            output: what the model returned.
+            target: (N, H, W) int64 class indices, 255 = void.
+            normalizer: what the step divides its losses by: the sum of its batches' normalizers.
+
+        Returns:
+            The batch's share of the step's ``loss``, a scalar; with auxiliary heads also its parts
+            ``loss_main`` and ``loss_aux``.
+        """
+        main = self.criterion(output.logits, target, normalizer)
         if not output.aux:
             return {"loss": main}
-        aux = torch.stack([self.criterion(logits, target, whole) for logits in output.aux]).sum()
+        aux = torch.stack([self.criterion(logits, target, normalizer) for logits in output.aux]).sum()
         return {"loss": main + self.options.aux_weight * aux, "loss_main": main, "loss_aux": aux}
 
-    def _figures(self, meter: LossMeter, confusion: ConfusionMatrix) -> dict[str, Any]:
-        return {**meter.compute(), **confusion.compute(self.info.classes).to_figures()}
+    # ---- the progress bar -----------------------------------------------------------------------
 
-    # ---- the progress bar ------------------------------------------------------------------------
+    def _progress(self, title: str, total: int, initial: int = 0) -> tqdm:
+        """Return a bar of batches; it is drawn on a terminal only, unless ``show_progress`` was given."""
+        return tqdm(
+            total=total, initial=initial, desc=title, unit="batch", leave=False, dynamic_ncols=True,
+            disable=None if self.show_progress is None else not self.show_progress,
+        )  # fmt: skip
 
     def _start_clock(self) -> None:
         self._started = time.perf_counter()
         self.train_data.reset_wait()
 
     def _wait_share(self) -> float:
-        """Share of the epoch's time so far in which the model waited for data."""
+        """Return the share of the epoch's time so far in which the model waited for data."""
         return self.train_data.wait_seconds / max(time.perf_counter() - self._started, 1e-9)
 
     def _show(self, bar: tqdm, batches: int) -> None:
@@ -90,8 +131,8 @@ class Trainer(BaseTrainer):
         due = self.stepper.steps % self.options.log_per_iter == 0
         if self.step and not due:
             return
-        figures = self.losses.compute()
-        figures["Mean_IoU"] = self.confusion.compute(self.info.classes).mean_iou
+        figures = self.figures.losses()
+        figures["Mean_IoU"] = self.figures.metrics().mean_iou
         lrs = self.stepper.schedule.lrs
         if due:
             self.log.step({**figures, "data_wait": self._wait_share()}, lrs, self.stepper.steps)

@@ -1,4 +1,4 @@
-"""The four abstract classes that data sets, loaders, models and trainers subclass."""
+"""The abstract classes of data sets, loaders, models and trainers."""
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet

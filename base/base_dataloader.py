@@ -155,6 +155,11 @@ class BaseDataLoader(DataLoader[Any], ABC):
         """
         self.batches.epoch, self.batches.start_step = epoch, start_step
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """The epoch and the first step of the next iteration, as :meth:`set_epoch` takes them."""
+        return self.batches.epoch, self.batches.start_step
+
     def get_val_loader(self) -> BaseDataLoader | None:
         """Return a loader of the part that ``val_split`` kept back, never augmented; ``None`` without one."""
         if self._val_part is None:

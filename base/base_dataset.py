@@ -22,7 +22,7 @@ from utils.config.factory import Problem, join, merged_parameters, refuse
 from utils.data.batch import LabelledImage
 from utils.data.cache import open_cache
 from utils.data.labels import ColourTable, LabelTable
-from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo, voc_palette
+from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo, normalise, voc_palette
 from utils.errors import DataError
 from utils.images.header import is_jpeg
 from utils.images.masks import read_colour_mask, read_mask
@@ -165,17 +165,13 @@ class BaseDataSet(Dataset[Any], ABC):
             image (C, H, W) float32, normalised; label (H, W) int64, 255 = void.
         """
         item = self.load(SampleKey(0, range(len(self))[index]))
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        image = (item.image.astype(np.float32) / 255 - mean) / std
-        tensors = (
-            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
-            torch.from_numpy(item.label.astype(np.int64)),
-        )
+        image = normalise(torch.from_numpy(item.image.copy()), self.info)
+        tensors = image.permute(2, 0, 1).contiguous(), torch.from_numpy(item.label.astype(np.int64))
         return (*tensors, item.image_id) if self.return_id else tensors
 
-    def __getitems__(self, keys: Sequence[SampleKey]) -> list[LabelledImage]:
-        """Return the samples of a batch; called by the loader's workers."""
-        return [self.load(key) for key in keys]
+    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[Any]:
+        """Return the samples of a batch: for our loader's keys, or for the indices of a plain ``DataLoader``."""
+        return [self.load(key) if isinstance(key, SampleKey) else self[key] for key in keys]
 
     def load(self, key: SampleKey) -> LabelledImage:
         """Read, check and transform one sample.

@@ -1,4 +1,4 @@
-"""What every model promises: one output type, exact output size, parameter groups, lasting freezes."""
+"""Base class of models: one output type, exact output size, parameter groups, lasting freezes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIGN_CORNERS = False  # one policy for every resize of features or logits
 
 
 class SegmentationOutput(NamedTuple):
-    """What every model returns (a NamedTuple, so that DataParallel can gather it).
+    """Output of every model (a NamedTuple, so that DataParallel can gather it).
 
     Attributes:
         logits: (N, num_classes, H, W), unnormalised, at exactly the size of the input.
@@ -28,9 +28,9 @@ class SegmentationOutput(NamedTuple):
 
 
 class _ModelMeta(ABCMeta):
-    """Takes the freezing options off the constructor call and applies them to the finished model.
+    """Metaclass that applies the freezing options of a constructor call to the finished model.
 
-    A subclass therefore neither declares nor forwards them, and cannot forget to.
+    A subclass therefore neither declares nor forwards them.
     """
 
     def __call__(
@@ -46,15 +46,26 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
     A subclass builds its layers in ``__init__(self, num_classes, in_channels=3, ...)``, puts the
     pretrained part (if it has one) in ``self.backbone``, sets :attr:`stride`, and implements
-    :meth:`_forward`. Padding, cropping, resizing and freezing are done here.
+    :meth:`_forward`. The base pads, crops, resizes and freezes; every constructor takes its arguments.
 
-    Every constructor also takes ``freeze_bn`` (batch norm keeps its statistics and its affine
-    parameters) and ``freeze_backbone`` (the backbone neither trains nor moves its statistics).
+    Attributes:
+        stride: :meth:`_forward` gets images padded to a multiple of it.
+        one_logit: two classes by one logit: the first class has the constant logit 0.
+        backbone: the pretrained part, if the model has one.
+
+    Args:
+        num_classes: number of classes.
+        in_channels: number of image channels.
+        freeze_bn: batch norm keeps its statistics, weights and biases.
+        freeze_backbone: the backbone neither trains nor updates its statistics.
+
+    Raises:
+        ValueError: a number is below 1, or a model without a backbone is to freeze it.
     """
 
-    stride: int = 1  # inputs reach _forward padded to a multiple of this
-    one_logit: bool = False  # two classes by one logit: the first class gets the constant logit 0
-    backbone: nn.Module  # only declared: a value here would hide the module of that name
+    stride: int = 1
+    one_logit: bool = False
+    backbone: nn.Module  # declared without a value, which would hide the module of that name
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -78,24 +89,27 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         """
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        """Logits at exactly the size of ``images`` (N, in_channels, H, W), for every H, W >= 1.
+        """Compute logits at exactly the size of the images.
+
+        Args:
+            images: (N, in_channels, H, W) float, normalised, with H, W >= 1.
 
         Raises:
-            ConfigError: in training, batch norm meets one value per channel (a batch of one image).
+            ConfigError: in training, batch norm gets one value per channel (a batch of one image).
         """
-        output = self.unfitted(images)
+        output = self.forward_coarse(images)
         heads = output.aux if self.training else ()
         return SegmentationOutput(
-            self.fitted(output.logits, images), tuple(self.fitted(aux, images) for aux in heads)
+            self.fit_to(output.logits, images), tuple(self.fit_to(aux, images) for aux in heads)
         )
 
-    def fitted(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Logits of :meth:`unfitted` at exactly the size of ``images``."""
+    def fit_to(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Logits of :meth:`forward_coarse` at exactly the size of ``images``."""
         height, width = images.shape[-2:]
         size = tuple(side + -side % self.stride for side in (height, width))
         return _fit(logits, size)[..., :height, :width]
 
-    def unfitted(self, images: Tensor) -> SegmentationOutput:
+    def forward_coarse(self, images: Tensor) -> SegmentationOutput:
         """Logits at the network's own resolution, for whoever does the resizing.
 
         They cover the images padded on the right and at the bottom to multiples of :attr:`stride`;
@@ -115,20 +129,24 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         return output
 
     def get_backbone_params(self) -> list[nn.Parameter]:
-        """Trainable parameters of the pretrained part; empty where there is none."""
+        """Return the trainable parameters of the pretrained part, if there is one."""
         backbone = getattr(self, "backbone", None)
         return [] if backbone is None else [p for p in backbone.parameters() if p.requires_grad]
 
     def get_decoder_params(self) -> list[nn.Parameter]:
-        """Every trainable parameter that is not in the backbone."""
+        """Return the trainable parameters outside the backbone."""
         backbone = {id(p) for p in self.get_backbone_params()}
         return [p for p in self.parameters() if p.requires_grad and id(p) not in backbone]
 
     def freeze(self, *, bn: bool = False, backbone: bool = False) -> None:
-        """Freeze batch norm and/or the backbone, for good: :meth:`train` keeps it so.
+        """Freeze batch norm, the backbone or both, for good: :meth:`train` keeps them frozen.
+
+        Args:
+            bn: freeze every batch norm of the model.
+            backbone: freeze the pretrained part.
 
         Raises:
-            ValueError: ``backbone`` is asked for and the model has none.
+            ValueError: the model has no backbone to freeze.
         """
         if backbone and not hasattr(self, "backbone"):
             raise ValueError(f"freeze_backbone: {type(self).__name__} has no backbone to freeze")
@@ -139,7 +157,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> BaseModel:
-        """Set training mode, except where the model is frozen."""
+        """Set training or eval mode; frozen parts stay in eval mode."""
         super().train(mode)
         for module in self._frozen_modules():
             module.eval()
@@ -162,7 +180,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
 
 def _with_freezing(signature: inspect.Signature) -> inspect.Signature:
-    """The constructor's own parameters (less self) and the two that the metaclass takes."""
+    """Return a constructor's signature without self, with the two options of the metaclass."""
     own = list(signature.parameters.values())[1:]
     policies = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
@@ -172,29 +190,33 @@ def _with_freezing(signature: inspect.Signature) -> inspect.Signature:
 
 
 def _pad_to_multiple(images: Tensor, stride: int) -> Tensor:
-    """Pad right and bottom with 0, which is the data set's mean colour."""
+    """Pad on the right and at the bottom with 0, the normalised mean colour."""
     height, width = images.shape[-2:]
     bottom, right = -height % stride, -width % stride
-    # an exported program must pad images of other sizes even if the one it was made from needs none
+    # an exported program must also pad images of other sizes than the one it was recorded with
     if is_exporting() or bottom or right:
         return F.pad(images, (0, right, 0, bottom))
     return images
 
 
 def is_exporting() -> bool:
-    """Whether a program for inputs of other sizes is being recorded, so that no size may decide what is done."""
-    # torch 2.6 has only the latter
+    """Return whether a program for inputs of all sizes is being recorded, so no branch may depend on a size."""
+    # torch 2.6 has no is_exporting
     exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return torch.jit.is_tracing() or exporting()
+    return _is_tracing() or bool(exporting())
+
+
+def _is_tracing() -> bool:
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
 
 
 def _fit(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    # recorded by torch.jit.trace, sizes are tensors, on which no branch may hang; the same size changes nothing
-    if not torch.jit.is_tracing() and logits.shape[-2:] == size:
+    # torch.jit.trace records sizes as tensors, and no branch may depend on them
+    if not _is_tracing() and logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)
 
 
 def _beside_zero(logit: Tensor) -> Tensor:
-    """(N, 1, H, W) as (N, 2, H, W): the softmax of 0 and x is 1 - sigmoid(x) and sigmoid(x)."""
+    """Turn (N, 1, H, W) into (N, 2, H, W): the softmax of 0 and x is 1 - sigmoid(x) and sigmoid(x)."""
     return torch.cat([torch.zeros_like(logit), logit], dim=1)

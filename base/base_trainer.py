@@ -1,4 +1,4 @@
-"""When things happen in a run, and the machine they happen on; what an epoch does is the subclass's."""
+"""The part of a run that every trainer shares: when epochs run, on which machine, and what is saved."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from base.base_dataloader import BaseDataLoader
 from base.base_model import BaseModel, SegmentationOutput
@@ -19,7 +19,6 @@ from utils.config.sections import TrainerSection
 from utils.data.batch import DeviceBatch
 from utils.data.prefetch import Prefetcher
 from utils.errors import CheckpointError, ConfigError, Interrupted
-from utils.evaluation.metrics import ConfusionMatrix
 from utils.losses import BaseLoss
 from utils.run.checkpoint import link_or_copy, save_checkpoint
 from utils.run.folder import RunFolder
@@ -28,7 +27,7 @@ from utils.system.precision import Precision
 from utils.system.rng import capture_rng, restore_rng
 from utils.system.stop_signal import StopSignal
 from utils.training.activation_checkpointing import checkpoint_activations
-from utils.training.loss_meter import LossMeter
+from utils.training.figures import RunningFigures
 from utils.training.monitor import Monitor, figure_names
 from utils.training.process import any_image_size
 from utils.training.schedule import Schedule
@@ -38,23 +37,23 @@ logger = logging.getLogger(__name__)
 
 
 class BaseTrainer(ABC):
-    """Runs epochs, validates, decides what is best, saves, and resumes to the bit.
+    """Runs epochs, validates, decides which epoch is best, saves, and resumes to the bit.
 
-    It is given every part and builds none. A subclass says what one epoch of training and one of
-    validation do: :meth:`_train_epoch` and :meth:`_valid_epoch`.
+    It is given every part and builds none. A subclass defines one epoch of training and one of validation:
+    :meth:`_train_epoch` and :meth:`_valid_epoch`.
 
     Args:
         model: the model, on the first of ``devices``.
         criterion: the loss, on the same device.
-        optimizer: over the model's trainable parameters.
-        schedule: steps the learning rates.
+        optimizer: optimizer of the model's trainable parameters.
+        schedule: schedule of the optimizer's learning rates.
         train_loader: the training data.
         val_loader: the validation data; ``None`` with ``options.val`` off.
         options: the config's ``trainer`` section.
-        run: the folder of the run.
-        devices: where to compute; several GPUs make it DataParallel.
+        run: the run folder.
+        devices: devices to compute on; several GPUs make it DataParallel.
         precision: arithmetic of the forward passes.
-        carried: what checkpoints hold besides the state: ``arch``, ``config``, ``crop_size`` ...
+        carried: entries of every checkpoint besides the state: ``arch``, ``config``, ``crop_size`` ...
         channels_last: memory layout of the images.
         compile_model: train through ``torch.compile``.
         show_progress: draw progress bars; ``None`` draws them on a terminal only.
@@ -62,13 +61,13 @@ class BaseTrainer(ABC):
     Attributes:
         model: the bare model, whose state is saved.
         forward: the model as training calls it: bare, DataParallel or compiled.
-        epoch: the epoch being run, from 1.
+        epoch: the current epoch, from 1.
         step: batches of this epoch that are done.
-        stepper: one optimizer step; holds the averaged weights too.
+        stepper: takes optimizer steps; holds the averaged weights too.
+        figures: losses and metrics of the current training epoch.
 
     Raises:
-        ConfigError: the monitored figure will not be logged, validation has no data, or the model has no
-            blocks for activation checkpointing.
+        ConfigError: no such figure to monitor, no validation data, or no blocks for activation checkpointing.
     """
 
     def __init__(
@@ -91,43 +90,27 @@ class BaseTrainer(ABC):
     ) -> None:
         if options.val and val_loader is None:
             raise ConfigError("val_loader: missing; give one, or val_split, or set trainer.val to false")
-        if options.activation_checkpointing:
-            blocks = checkpoint_activations(model)
-            logger.info("Activation checkpointing: %d blocks are computed again in the backward pass", blocks)
-        self.model = model
-        self.criterion = criterion
-        self.train_loader = train_loader
-        self.val_loader = val_loader if options.val else None
-        self.options = options
-        self.run = run
-        self.precision = precision
-        self.info = train_loader.info
-        self.device = devices[0]
-        self._devices = list(devices)
+        self.model, self.criterion = model, criterion
+        self.train_loader, self.val_loader = train_loader, val_loader if options.val else None
+        self.options, self.run, self.precision = options, run, precision
+        self.info, self.device, self._devices = train_loader.info, devices[0], list(devices)
+        self.forward = self._training_model(compile_model)
         self.stepper = Stepper(
             model, optimizer, schedule, precision,
             clip_grad_norm=options.clip_grad_norm, ema_decay=options.ema_decay,
         )  # fmt: skip
-        self.forward = self._parallel(model)
-        if compile_model:
-            self.forward = torch.compile(self.forward)  # type: ignore[assignment]
-        names = figure_names(validates=options.val)
-        self.monitor = Monitor(options.monitor, names, options.early_stop)
-        self.confusion = ConfusionMatrix(self.info.num_classes, self.device)
-        self.losses = LossMeter(self.device)
-        self.log = RunLog(
-            run, tensorboard=options.tensorboard, log_dir=options.log_dir, epochs=options.epochs
-        )
+        self.monitor = Monitor(options.monitor, figure_names(validates=options.val), options.early_stop)
+        self.figures = RunningFigures(self.info.classes, self.device)
+        self.log = RunLog(run, options)
         self.train_data = Prefetcher(train_loader, self.device, self.info, channels_last=channels_last)
         self.val_data = Prefetcher(self.val_loader or (), self.device, self.info, channels_last=channels_last)
         self.epoch, self.step = 1, 0
         self._carried = dict(carried or {})
         self._last_figures: dict[str, Any] | None = None
-        self._hide_progress = None if show_progress is None else not show_progress
-        self._stop = StopSignal()
-        self._saved_at = time.monotonic()
+        self.show_progress = show_progress
+        self._stop, self._saved_at = StopSignal(), time.monotonic()
 
-    # ---- what a subclass says -------------------------------------------------------------------
+    # ---- for subclasses to define ---------------------------------------------------------------
 
     @abstractmethod
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
@@ -135,12 +118,12 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _valid_epoch(self, epoch: int) -> dict[str, Any]:
-        """Validate :meth:`evaluated`; return the figures to log."""
+        """Validate the model of :meth:`evaluated`; return the figures to log."""
 
-    # ---- when -----------------------------------------------------------------------------------
+    # ---- epochs ---------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Run to the last epoch, or to where early stopping ends it.
+        """Run to the last epoch, or to the one at which early stopping ends the run.
 
         Raises:
             NonFiniteError: the loss became NaN or infinite; the last checkpoint is good.
@@ -155,50 +138,56 @@ class BaseTrainer(ABC):
                     self._run_epoch(self.epoch)
         finally:
             self.log.close()
-        self._say_result()
+        self._log_result()
 
     def _run_epoch(self, epoch: int) -> None:
         start = time.perf_counter()
         train = self._train_epoch(epoch)
         val = self._valid_epoch(epoch) if self._validates(epoch) else None
-        figures = {f"train_{name}": value for name, value in train.items()}
-        figures |= {f"val_{name}": value for name, value in (val or {}).items()}
-        decides = val is not None or self.val_loader is None
-        improved = decides and self.monitor.update(figures, epoch)
         lrs = self.stepper.schedule.lrs
-        self.stepper.schedule.epoch_done(epoch, figures.get(self.monitor.name or ""))
+        improved = self._judge(epoch, train, val)
         self.log.epoch(
             epoch, self.stepper.steps, train, val,
             lrs=lrs, improved=improved, seconds=time.perf_counter() - start,
         )  # fmt: skip
         self._last_figures = val or train
         self.epoch, self.step = epoch + 1, 0
-        self.confusion.reset()
-        self.losses.reset()
+        self.figures.reset()
         self._save_epoch(epoch, improved)
 
     def _validates(self, epoch: int) -> bool:
-        due = epoch % self.options.val_per_epochs == 0 or epoch == self.options.epochs
-        return self.val_loader is not None and due
+        due = epoch == self.options.epochs or epoch % self.options.val_per_epochs == 0
+        return due and self.val_loader is not None
+
+    def _judge(self, epoch: int, train: Mapping[str, Any], val: Mapping[str, Any] | None) -> bool:
+        """Hand the epoch's figures to the monitor and the schedule; return whether it is the best so far."""
+        figures = {f"train_{name}": value for name, value in train.items()}
+        figures |= {f"val_{name}": value for name, value in (val or {}).items()}
+        decides = val is not None or self.val_loader is None
+        improved = decides and self.monitor.update(figures, epoch)
+        self.stepper.schedule.epoch_done(epoch, figures.get(self.monitor.name or ""))
+        return improved
+
+    def _log_result(self) -> None:
+        if self.monitor.exhausted:
+            logger.info("Stopped early: %d validations without improvement", self.monitor.not_improved)
+        if self.monitor.best is not None:
+            name, epoch = self.monitor.name, self.monitor.best_epoch
+            logger.info("Best %s: %.4f (epoch %s): %s", name, self.monitor.best, epoch, self.run.best)
 
     # ---- data -----------------------------------------------------------------------------------
 
     def train_groups(self, epoch: int) -> Iterator[list[DeviceBatch]]:
-        """The batches of each optimizer step from :attr:`step` on, normalised, on the device."""
-        remaining = len(self.train_loader) - self.step
-        if not remaining:  # stopped after the last step, before or in the validation
+        """Yield the batches of each optimizer step from :attr:`step` on, normalised, on the device."""
+        if self.step == len(self.train_loader):  # stopped after the last step, or during the validation
             return
         self.train_loader.set_epoch(epoch, self.step)
-        group: list[DeviceBatch] = []
-        for batch in self.train_data:
-            remaining -= 1
-            group.append(batch)
-            if len(group) == self.options.accumulate_steps or not remaining:
-                yield group
-                group = []
+        batches = iter(self.train_data)
+        while group := list(islice(batches, self.options.accumulate_steps)):
+            yield group
 
     def val_batches(self) -> Iterator[DeviceBatch]:
-        """The validation batches, normalised, on the device.
+        """Yield the validation batches, normalised, on the device.
 
         Raises:
             Interrupted: a signal came; the state at the end of training this epoch was saved.
@@ -209,35 +198,35 @@ class BaseTrainer(ABC):
                 self._save_if_stopped()
 
     def step_done(self, batches: int) -> None:
-        """Count the batches of an optimizer step; save where time or a signal asks for it.
+        """Count the batches of an optimizer step; save when it is time or a signal asks for it.
 
         Raises:
             Interrupted: a signal came; the state was saved.
         """
         self.step += batches
         self._save_if_stopped()
-        minutes = self.options.save_minutes
-        if minutes and time.monotonic() - self._saved_at > 60 * minutes:
+        if 0 < 60 * self.options.save_minutes < time.monotonic() - self._saved_at:
             self.save()
 
     # ---- the machine ----------------------------------------------------------------------------
 
     def compute(self, model: nn.Module, images: Tensor) -> SegmentationOutput:
-        """Run a model in the precision of the run."""
+        """Run a model on (N, C, H, W) images in the precision of the run."""
         with self.precision.autocast():
-            return model(images)
+            output: SegmentationOutput = model(images)
+        return output
 
     def evaluated(self) -> nn.Module:
-        """What is validated, in eval mode: the averaged weights where the run keeps them."""
+        """Return the model to validate, in eval mode: the averaged weights if the run keeps them."""
         ema = self.stepper.ema
         return self._parallel(self.model if ema is None else ema.module).eval()
 
-    def progress(self, title: str, total: int, initial: int = 0) -> tqdm:
-        """A progress bar; on a terminal only, unless the trainer was told otherwise."""
-        return tqdm(
-            total=total, initial=initial, desc=title, unit="batch",
-            leave=False, dynamic_ncols=True, disable=self._hide_progress,
-        )  # fmt: skip
+    def _training_model(self, compile_model: bool) -> nn.Module:
+        if self.options.activation_checkpointing:
+            blocks = checkpoint_activations(self.model)
+            logger.info("Activation checkpointing: %d blocks are computed again in the backward pass", blocks)
+        model = self._parallel(self.model)
+        return torch.compile(model) if compile_model else model  # type: ignore[return-value]
 
     def _parallel(self, model: nn.Module) -> nn.Module:
         return nn.DataParallel(model, self._devices) if len(self._devices) > 1 else model
@@ -245,16 +234,16 @@ class BaseTrainer(ABC):
     # ---- state ----------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write ``last.pth``; the one before stays as ``previous.pth``.
+        """Write ``last.pth``; the file before it becomes ``previous.pth``.
 
         Raises:
-            StorageError: it could not be written; what was there is intact.
+            StorageError: it could not be written; the old file is intact.
         """
         save_checkpoint(self.run.last, self.state_dict(), backup=self.run.previous)
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, in tensors and plain types."""
+        """Return everything that the rest of the run depends on, in tensors and plain types."""
         return {
             **self._carried,
             "model": self.model.state_dict(),
@@ -264,29 +253,27 @@ class BaseTrainer(ABC):
             "iters_per_epoch": len(self.train_loader),
             **self.stepper.state_dict(),
             "monitor": self.monitor.state_dict(),
-            "confusion": self.confusion.state_dict(),
-            "losses": self.losses.state_dict(),
+            **self.figures.state_dict(),
             "metrics": self._last_figures,
             "rng": capture_rng(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Continue from the point at which :meth:`state_dict` was called.
 
         Raises:
-            CheckpointError: it is of another model, optimizer or data set.
+            CheckpointError: the state is of another model, optimizer or data set.
         """
         if state["step"] and state["iters_per_epoch"] != len(self.train_loader):
             raise CheckpointError(
-                f"the checkpoint stands in the middle of an epoch of {state['iters_per_epoch']} batches; "
-                f"the epochs of this run have {len(self.train_loader)}"
+                f"the checkpoint was saved during an epoch of {state['iters_per_epoch']} batches; the epochs of "
+                f"this run have {len(self.train_loader)}"
             )
         try:
             self.model.load_state_dict(state["model"])
             self.stepper.load_state_dict(state)
             self.monitor.load_state_dict(state["monitor"])
-            self.confusion.load_state_dict(state["confusion"])
-            self.losses.load_state_dict(state["losses"])
+            self.figures.load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint does not fit this config: {reason}") from error
@@ -298,11 +285,9 @@ class BaseTrainer(ABC):
         self.save()
         if improved:
             link_or_copy(self.run.last, self.run.best)
-        period, keep = self.options.save_period, self.options.keep_checkpoints
+        period = self.options.save_period
         if period and epoch % period == 0:
-            link_or_copy(self.run.last, self.run.numbered(epoch))
-            for old in self.run.all_numbered()[:-keep] if keep else []:
-                old.unlink(missing_ok=True)
+            self.run.keep_numbered(epoch, self.options.keep_checkpoints)
 
     def _save_if_stopped(self) -> None:
         if self._stop.received is not None:
@@ -312,12 +297,3 @@ class BaseTrainer(ABC):
                 f"python train.py --resume {self.run.path}",
                 self._stop.received,
             )
-
-    # ---- words ----------------------------------------------------------------------------------
-
-    def _say_result(self) -> None:
-        if self.monitor.exhausted:
-            logger.info("Stopped early: %d validations without improvement", self.monitor.not_improved)
-        if self.monitor.best is not None:
-            name, epoch = self.monitor.name, self.monitor.best_epoch
-            logger.info("Best %s: %.4f (epoch %s): %s", name, self.monitor.best, epoch, self.run.best)

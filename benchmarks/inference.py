@@ -1,14 +1,14 @@
-"""Times inference modes on a large image against MONAI's windows and a zoom-and-float64 multi-scale.
+"""Time inference modes on a large image against MONAI's windows and a multi-scale by zoom in float64.
 
     python benchmarks/inference.py [--size 2048 1024] [--classes 21 150] [--networks cheap UNet] [--rounds 3]
 
 Every case runs in a process of its own; the ways take turns. Printed: seconds (median, lowest, highest),
 seconds spent outside the network, seconds of CPU time (which other programs on the machine change less),
-and what the process's peak memory grew by. ``bare`` and ``bare-multiscale`` are the network alone over the
-same inputs, its results thrown away: the limit. ``-auto`` is the precision that inference.py takes by
-itself, all else is fp32. ``cheap`` is a network of one layer at an eighth of the resolution, so that what
-surrounds the network shows; all ways of a line call the same one. MONAI and scipy are needed for the two
-comparisons only.
+and the growth of the process's peak memory. ``bare`` and ``bare-multiscale`` run the network alone over the
+same inputs and discard its results: the lower limit. ``-auto`` is the precision that inference.py chooses by
+default; all other ways use fp32. ``cheap`` is a network of one layer at an eighth of the resolution, so that
+the cost around the network shows; all ways of a network call the same one. MONAI and scipy are needed only
+for the two comparisons.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 WINDOW, BATCH = 512, 4
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 OURS = ("whole", "sliding", "multiscale", "sliding-auto", "multiscale-auto")
-THEIRS = ("monai", "zoom")  # run as they are found elsewhere: no channels_last, the allocator as it is
+THEIRS = ("monai", "zoom")  # run as published: no channels_last, default allocator
 WAYS = ("whole", "bare", "sliding", "monai", "bare-multiscale", "multiscale", "zoom")
 
 
@@ -52,11 +52,12 @@ def main() -> None:
             for _ in range(args.rounds):
                 for way in args.ways:
                     runs[way].append(run_case(network, classes, way, args.size))
-            for way, found in runs.items():
-                report(network, classes, way, found)
+            for way, figures in runs.items():
+                report(network, classes, way, figures)
 
 
 def report(network: str, classes: int, way: str, runs: list[tuple[float, ...]]) -> None:
+    """Print one line of figures of all rounds."""
     seconds = [run[0] for run in runs]
     print(
         f"{network:7} {classes:4} classes  {way:15} {statistics.median(seconds):7.2f} s "
@@ -69,15 +70,15 @@ def report(network: str, classes: int, way: str, runs: list[tuple[float, ...]]) 
 
 
 def run_case(network: str, classes: int, way: str, size: Sequence[int]) -> tuple[float, ...]:
-    """One process: seconds, those outside the network, CPU seconds, GB added to its peak memory, that peak."""
+    """Run one process; return seconds, those outside the network, CPU seconds, GB added to its peak, its peak."""
     command = [sys.executable, __file__, "--case", network, str(classes), way]
     command += ["--size", *map(str, size)]
-    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return tuple(map(float, words[-5:]))
+    figures = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return tuple(map(float, figures[-5:]))
 
 
 def measure(network: str, classes: int, way: str, width: int, height: int) -> None:
-    """Predict twice; print the figures of the second time."""
+    """Predict a small and a large image; print the figures of the large one."""
     import numpy as np
     import torch
 
@@ -90,13 +91,13 @@ def measure(network: str, classes: int, way: str, width: int, height: int) -> No
     if way not in THEIRS:
         net = net.to(memory_format=torch.channels_last)
     timed = Timed()
-    net.forward, net.unfitted, inner = timed.calling(net.forward), timed.calling(net.unfitted), net.unfitted
-    if way not in OURS:
-        net.unfitted = inner  # called by forward, which is timed
+    net.forward = timed.calling(net.forward)
+    if way in OURS:  # the others call forward, which calls forward_coarse
+        net.forward_coarse = timed.calling(net.forward_coarse)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     predict = make_way(way, net, classes)
     small = np.ascontiguousarray(image[:128, :256])
-    predict(small)  # loads what is loaded once
+    predict(small)  # imports and caches are loaded at the first call
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     timed.seconds = 0.0
     start, started = time.perf_counter(), time.process_time()
@@ -107,12 +108,14 @@ def measure(network: str, classes: int, way: str, width: int, height: int) -> No
 
 
 class Timed:
-    """Adds up how long calls take."""
+    """Adds up the seconds that calls take."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def calling(self, function):
+        """Return the function with its time added to :attr:`seconds`."""
+
         def timed(*arguments):
             start = time.perf_counter()
             result = function(*arguments)
@@ -123,7 +126,7 @@ class Timed:
 
 
 def make_network(name: str, classes: int):
-    """A network by name, untrained."""
+    """Build an untrained network by name."""
     import torch.nn.functional as F
     from torch import nn
 
@@ -150,7 +153,7 @@ def make_network(name: str, classes: int):
 
 
 def make_way(way: str, net, classes: int):
-    """A function from an image to its class map."""
+    """Return a function from an image to its mask."""
     if way in ("monai", "zoom", "bare", "bare-multiscale"):
         return {
             "monai": monai_way, "zoom": zoom_way, "bare": bare_way, "bare-multiscale": bare_multiscale_way
@@ -174,6 +177,7 @@ def make_way(way: str, net, classes: int):
 
 
 def normalised(image):
+    """Turn (H, W, 3) uint8 into (1, 3, H, W) float32 of zero mean and unit variance."""
     import torch
 
     from utils.dataset_info import IMAGENET_MEAN, IMAGENET_STD
@@ -183,7 +187,7 @@ def normalised(image):
 
 
 def bare_way(net, classes: int):
-    """The network over the windows of ``sliding``, and nothing else."""
+    """Run only the network, over the windows of ``sliding``."""
     import torch
 
     from utils.predict.windows import plan_axis
@@ -205,7 +209,7 @@ def bare_way(net, classes: int):
 
 
 def bare_multiscale_way(net, classes: int):
-    """The network over the scaled and mirrored images of ``multiscale``, and nothing else."""
+    """Run only the network, over the scaled and mirrored images of ``multiscale``."""
     import torch
 
     @torch.inference_mode()
@@ -221,7 +225,7 @@ def bare_multiscale_way(net, classes: int):
 
 
 def monai_way(net, classes: int):
-    """MONAI's sliding_window_inference with Gaussian weights; softmax per window, as ours."""
+    """MONAI's sliding_window_inference with Gaussian weights, and the softmax per window, as in ``sliding``."""
     import torch
     from monai.inferers import sliding_window_inference
 
@@ -236,7 +240,7 @@ def monai_way(net, classes: int):
 
 
 def zoom_way(net, classes: int):
-    """Whole images at every scale and mirrored, resized by scipy's zoom, added up in float64."""
+    """Multi-scale on complete images, also mirrored, resized by scipy's zoom and added up in float64."""
     import numpy as np
     import torch
     from scipy import ndimage

@@ -40,7 +40,8 @@ def build(name: str, arguments: dict[str, Any]) -> BaseModel:
     cls = getattr(models, name)
     if "pretrained" in inspect.signature(cls).parameters:
         arguments = {"pretrained": False, **arguments}
-    return cls(CLASSES, **arguments).eval()
+    model: BaseModel = cls(CLASSES, **arguments)
+    return model.eval()
 
 
 def gmacs(model: BaseModel) -> float:

@@ -10,6 +10,16 @@ from models.vgg import FullyConvolutionalVGG, VGGName
 
 
 class _FCN(BaseModel):
+    """VGG with convolutional fc6 and fc7, score layers, and up-sampling by fixed bilinear deconvolutions.
+
+    Args:
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        backbone: which VGG.
+        pretrained: ImageNet weights, fc6 and fc7 included: true for torchvision's, or the path of such a file.
+        learn_upsampling: train the deconvolutions, which the authors fix because they found no gain.
+    """
+
     stride = 32
     skips: int  # number of fused stages: 1 is pool4, 2 is pool4 and pool3
 
@@ -48,29 +58,19 @@ class _FCN(BaseModel):
 
 
 class FCN32s(_FCN):
-    """FCN without skips: 136,152,917 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
+    """FCN without skips: 136,152,917 parameters on vgg16 for 21 classes."""
 
     skips = 0
 
 
 class FCN16s(_FCN):
-    """FCN that fuses pool4: 134,815,994 parameters on vgg16 for 21 classes. Arguments as in :class:`FCN8s`."""
+    """FCN that fuses pool4: 134,815,994 parameters on vgg16 for 21 classes."""
 
     skips = 1
 
 
 class FCN8s(_FCN):
-    """FCN that fuses pool4 and pool3: 134,489,759 parameters on vgg16 for 21 classes.
-
-    It is a VGG with convolutional fc6 and fc7, score layers, and up-sampling by fixed bilinear deconvolutions.
-
-    Args:
-        num_classes: channels of the logits.
-        in_channels: channels of the images.
-        backbone: which VGG.
-        pretrained: ImageNet weights, fc6 and fc7 included: true for torchvision's, or the path of such a file.
-        learn_upsampling: train the deconvolutions, which the authors fix because they found no gain.
-    """
+    """FCN that fuses pool4 and pool3: 134,489,759 parameters on vgg16 for 21 classes."""
 
     skips = 2
 

@@ -68,6 +68,10 @@ class RandomBatches:
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
         self.epoch, self.start_step = epoch, start_step
 
+    @property
+    def position(self) -> tuple[int, int]:
+        return self.epoch, self.start_step
+
     def __len__(self) -> int:
         return self.length
 

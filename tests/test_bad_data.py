@@ -59,7 +59,7 @@ def flip(path):
     (lambda root: cut(root / "train" / "031.jpg", 0.05), "031.jpg: "),
     (lambda root: cut(root / "train" / "031.jpg", 0.5), "031.jpg: "),
     (lambda root: cut(root / "train" / "031.jpg", 0.999), "031.jpg: "),
-    (lambda root: (root / "train" / "031.jpg").write_text("no picture"), "031.jpg: "),
+    (lambda root: (root / "train" / "031.jpg").write_text("no image"), "031.jpg: "),
     (lambda root: flip(root / "trainannot" / "031.png"), "031.png: "),
     (lambda root: (root / "trainannot" / "031.png").unlink(), "1 images have no mask"),
     (lambda root: save(root / "trainannot" / "031.png", np.zeros((8, 8), np.uint8)), "031.png 8x8"),

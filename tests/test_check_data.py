@@ -91,7 +91,7 @@ def test_what_is_odd_but_not_fatal_is_a_warning(data, capsys):
     assert "classes in no mask of this split: cell" in text
 
 
-def test_pictures_in_two_splits_are_found(data, capsys):
+def test_images_in_two_splits_are_found(data, capsys):
     shutil.copy(data / "train" / "i" / "2.png", data / "val" / "i" / "2.png")
     almost = picture((32, 40), 3 * 4).astype(int) + np.random.default_rng(0).integers(-2, 3, (32, 40, 3))
     save(data / "val" / "i" / "4.png", almost.clip(0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What only a GPU shows: the upload stream, fp16 with a scaler, DataParallel. Skipped without one."""
+"""Behaviour on a GPU: the upload stream, fp16 with a scaler, DataParallel. Skipped without one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from utils.predict.options import PredictOptions
 from utils.predict.predictor import Predictor
 from utils.run.checkpoint import load_checkpoint
 from utils.system.precision import Precision, resolve_precision
+from utils.training.dry_run import dry_run
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,6 +46,31 @@ def test_trains_resumes_and_loads_on_the_cpu(tmp_path, precision):
     resumed.load_state_dict(saved)
     resumed.train()
     assert resumed.epoch == 5
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_dry_run_measures_the_gpus_memory_and_leaves_no_trace(tmp_path, caplog, precision):
+    class Batches(RandomBatches):
+        def largest_batch(self):
+            return next(iter(RandomBatches(1, size=32)))
+
+    options = {"accumulate_steps": 2, "clip_grad_norm": 1.0, "ema_decay": 0.9, "precision": precision}
+    trainer = make_trainer(tmp_path / "run", device=GPU, val_loader=Batches(2), **options)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    random_state = torch.cuda.get_rng_state(GPU)
+    with caplog.at_level("INFO"):
+        dry_run(trainer)
+    assert "GiB on cuda:0" in caplog.text
+    assert all(torch.equal(before[name], value) for name, value in trainer.model.state_dict().items())
+    assert torch.equal(random_state, torch.cuda.get_rng_state(GPU))
+    assert trainer.stepper.steps == 0 and not trainer.stepper.optimizer.state_dict()["state"]
+
+
+def test_pinned_batches_are_the_same_batches():
+    (batch,) = RandomBatches(1)
+    pinned = batch.pin_memory()
+    assert pinned.images.is_pinned() and pinned.target.is_pinned()
+    assert torch.equal(pinned.images, batch.images) and pinned.image_ids == batch.image_ids
 
 
 def test_confusion_matrix_equals_the_cpus():

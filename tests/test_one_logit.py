@@ -141,5 +141,7 @@ def test_a_data_set_of_one_class_names_the_remedy(data):
         def _set_files(self) -> None:
             raise AssertionError("not reached")
 
-    with pytest.raises(ValueError, match="only 'disc'.*name the background too"):
+    with pytest.raises(
+        ValueError, match=r'put the background first: \["background", "disc"\].*num_classes: 1'
+    ):
         Alone(str(data), "train")

@@ -1,4 +1,4 @@
-"""The training loop: resuming to the bit, best and last, stopping, accumulation, averages."""
+"""Epochs of training and validation: resuming to the bit, accumulation, averages, losses, events."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import signal
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
+from base import SegmentationOutput
 from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
 from trainer import Trainer
 from utils.config.sections import SchedulerSection
 from utils.errors import ConfigError, Interrupted, NonFiniteError
 from utils.run.checkpoint import load_checkpoint
+from utils.training.figures import RunningFigures
 
 
 class StopsAt(Trainer):
@@ -31,7 +34,7 @@ class StopsAt(Trainer):
         for batch in super().val_batches():
             if self.epoch == self.stop_validation:
                 signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)  # an impatient user loses nothing
+                signal.raise_signal(signal.SIGINT)  # a second signal changes nothing
             yield batch
 
 
@@ -62,8 +65,8 @@ VARIANTS = {
 @pytest.mark.parametrize("stop", [1, 3, 7, 9, "validation 1", "validation 3"])
 def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
     options = VARIANTS[variant]
-    whole = make_trainer(tmp_path / "whole", **options)
-    whole.train()
+    unbroken = make_trainer(tmp_path / "unbroken", **options)
+    unbroken.train()
     torch.rand(3)  # another process has another random state
     stopped = make_trainer(tmp_path / "stopped", cls=StopsAt, **options)
     if isinstance(stop, int):
@@ -78,9 +81,9 @@ def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
     resumed = make_trainer(folder, seed=99, **options)
     resumed.load_state_dict(load_checkpoint(resumed.run.last))
     resumed.train()
-    assert same(weights(resumed), weights(whole))
-    assert lines(resumed) == lines(whole)
-    final, expected = load_checkpoint(resumed.run.last), load_checkpoint(whole.run.last)
+    assert same(weights(resumed), weights(unbroken))
+    assert lines(resumed) == lines(unbroken)
+    final, expected = load_checkpoint(resumed.run.last), load_checkpoint(unbroken.run.last)
     assert final["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
     assert final["monitor"] == expected["monitor"]
     assert torch.equal(final["rng"]["torch"], expected["rng"]["torch"])
@@ -99,8 +102,8 @@ def test_resuming_opens_no_batch_that_was_done(tmp_path):
 
 
 def test_a_crash_without_any_signal_resumes_from_the_last_epoch(tmp_path):
-    whole = make_trainer(tmp_path / "whole")
-    whole.train()
+    unbroken = make_trainer(tmp_path / "unbroken")
+    unbroken.train()
     crashed = make_trainer(tmp_path / "crashed")
     original = crashed.step_done
 
@@ -115,64 +118,8 @@ def test_a_crash_without_any_signal_resumes_from_the_last_epoch(tmp_path):
     resumed = make_trainer(crashed.run.path)
     resumed.load_state_dict(load_checkpoint(resumed.run.last))
     resumed.train()
-    assert same(weights(resumed), weights(whole))
-    assert lines(resumed) == lines(whole)
-
-
-class Scripted(Trainer):
-    """Reports given validation figures."""
-
-    script: list[float]
-
-    def _valid_epoch(self, epoch):
-        figures = super()._valid_epoch(epoch)
-        return {**figures, "Mean_IoU": self.script[epoch - 1]}
-
-
-@pytest.mark.parametrize(
-    ("script", "best"),
-    [([0.1, 0.3, 0.2, 0.3], 2), ([math.nan, 0.1, 0.2, 0.1], 3), ([0.4, 0.3, 0.2, 0.1], 1)],
-)
-def test_best_is_saved_when_it_improves_whatever_the_save_period(tmp_path, script, best):
-    trainer = make_trainer(tmp_path / "run", cls=Scripted, epochs=4, save_period=3, early_stop=0)
-    trainer.script = script
-    trainer.train()
-    assert load_checkpoint(trainer.run.best)["epoch"] == best + 1
-    assert load_checkpoint(trainer.run.last)["epoch"] == 5
-    assert [p.name for p in trainer.run.all_numbered()] == ["checkpoint-epoch3.pth"]
-
-
-@pytest.mark.parametrize(("early_stop", "epochs"), [(0, 6), (1, 3), (2, 4)])
-def test_early_stop_counts_validations_and_saves_first(tmp_path, early_stop, epochs):
-    trainer = make_trainer(tmp_path / "run", cls=Scripted, epochs=6, early_stop=early_stop)
-    trainer.script = [0.1, 0.5, 0.4, 0.4, 0.4, 0.4]
-    trainer.train()
-    assert len(lines(trainer)) == epochs
-    assert load_checkpoint(trainer.run.last)["epoch"] == epochs + 1
-
-
-def test_numbered_checkpoints_kept(tmp_path):
-    trainer = make_trainer(tmp_path / "run", epochs=5, save_period=1, keep_checkpoints=2)
-    trainer.train()
-    names = [p.name for p in trainer.run.all_numbered()]
-    assert names == ["checkpoint-epoch4.pth", "checkpoint-epoch5.pth"]
-
-
-def test_validation_period_and_the_last_epoch(tmp_path):
-    trainer = make_trainer(tmp_path / "run", epochs=5, val_per_epochs=2)
-    trainer.train()
-    assert [record["val"] is not None for record in lines(trainer)] == [False, True, False, True, True]
-
-
-def test_without_validation_the_training_figures_decide(tmp_path):
-    trainer = make_trainer(tmp_path / "run", val=False, epochs=2)
-    trainer.train()
-    assert trainer.run.best.exists()
-
-
-def test_validation_without_data_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="val_loader: missing"):
-        make_trainer(tmp_path / "run", val_loader=[])
+    assert same(weights(resumed), weights(unbroken))
+    assert lines(resumed) == lines(unbroken)
 
 
 def test_accumulation_equals_the_big_batch(tmp_path):
@@ -205,7 +152,7 @@ def test_accumulation_equals_the_big_batch(tmp_path):
         trainer._train_epoch(1)
     for one, two in zip(big_net.parameters(), small_net.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
-    assert big.losses.compute()["loss"] == pytest.approx(small.losses.compute()["loss"], rel=1e-6)
+    assert big.figures.losses()["loss"] == pytest.approx(small.figures.losses()["loss"], rel=1e-6)
 
 
 class _InDouble(torch.nn.Module):
@@ -231,6 +178,37 @@ def test_auxiliary_heads_add_their_share(tmp_path):
     trainer.train()
     train = lines(trainer)[0]["train"]
     assert train["loss"] == pytest.approx(train["loss_main"] + 0.25 * train["loss_aux"], rel=1e-5)
+
+
+def test_the_loss_is_the_main_one_and_the_weighted_sum_of_all_auxiliary_ones(tmp_path):
+    trainer = make_trainer(tmp_path / "run", aux_weight=0.25)
+    draw = torch.Generator().manual_seed(0)
+    main, first, second = (torch.randn(2, 3, 5, 5, generator=draw) for _ in range(3))
+    target = torch.randint(0, 3, (2, 5, 5), generator=draw)
+    target[0, 0] = 255
+    normalizer = torch.tensor(90.0)  # the valid pixels of this batch, 45, and of another one
+    losses = trainer.loss_of(SegmentationOutput(main, (first, second)), target, normalizer)
+    expected = [cross_entropy(logits, target, ignore_index=255) / 2 for logits in (main, first, second)]
+    assert losses["loss_main"] == pytest.approx(float(expected[0]))
+    assert losses["loss_aux"] == pytest.approx(float(expected[1] + expected[2]))
+    assert losses["loss"] == pytest.approx(float(expected[0] + 0.25 * (expected[1] + expected[2])))
+    assert trainer.loss_of(SegmentationOutput(main), target, normalizer) == {"loss": losses["loss_main"]}
+
+
+def test_a_validation_batch_gives_its_prediction_and_adds_its_figures(tmp_path):
+    trainer = make_trainer(tmp_path / "run")
+    batch = next(iter(trainer.val_batches()))
+    figures = RunningFigures(INFO.classes)
+    model = trainer.evaluated()
+    prediction = trainer.validate_batch(model, batch, figures)
+    with torch.no_grad():
+        logits = model(batch.images).logits
+    assert torch.equal(prediction, logits.argmax(dim=1))
+    assert figures.losses()["loss"] == pytest.approx(
+        float(cross_entropy(logits, batch.target, ignore_index=255))
+    )
+    right = (prediction == batch.target)[batch.target != 255]
+    assert figures.metrics().pixel_accuracy == pytest.approx(float(right.float().mean()))
 
 
 class Poisoned(TinyNet):
@@ -292,15 +270,6 @@ def test_all_void_batches_do_no_harm(tmp_path):
     for old, new in zip(before, trainer.model.parameters(), strict=True):
         assert torch.equal(old, new)
     assert lines(trainer)[0]["val"]["Mean_IoU"] is None
-
-
-def test_checkpoint_holds_what_inference_needs_and_no_wrapper(tmp_path):
-    trainer = make_trainer(tmp_path / "run")
-    trainer.train()
-    saved = torch.load(trainer.run.last, weights_only=True)
-    assert saved["model"].keys() == TinyNet(3).state_dict().keys()
-    assert saved["dataset"] == INFO.to_plain()
-    assert saved["arch"] == {"type": "TinyNet"}
 
 
 def test_event_files_hold_one_step_axis(tmp_path):

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make_page() -> str:
     """Return the page for the catalogues of this project."""
-    from base import BaseDataLoader, BaseDataSet
+    from base import BaseDataLoader, BaseDataSet, BaseModel
     from dataloaders.build import DATA_SETS
     from models.build import MODELS
     from utils.augment.transform import SampleTransform
@@ -53,7 +53,8 @@ def make_page() -> str:
     chapters: dict[str, Catalogue[Any]] = {
         "Models": MODELS, "Data sets": DATA_SETS, "Losses": LOSSES, "Learning-rate schedules": OWN_SCHEDULERS,
     }  # fmt: skip
-    return reference_page(chapters, {"Data sets": (BaseDataLoader, BaseDataSet, SampleTransform)})
+    shared = {"Models": (BaseModel,), "Data sets": (BaseDataLoader, BaseDataSet, SampleTransform)}
+    return reference_page(chapters, shared)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
-"""The facts of a data set that outlive it: a checkpoint carries them, so that inference needs no data."""
+"""Facts of a data set that a checkpoint carries (classes, colours, normalisation), and their arithmetic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-IGNORE_INDEX = 255  # void, everywhere inside; raw void values are mapped to it when a mask is read
+if TYPE_CHECKING:  # tools that only convert mask files never import torch
+    import torch
+    from torch import Tensor
+
+IGNORE_INDEX = 255  # void in every target; raw void values become it when a mask is read
+VOID_COLOUR = (224, 224, 192)  # the VOC devkit paints 255 with it
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,8 +28,11 @@ class DatasetInfo:
         palette: one (red, green, blue) triple of 0..255 per class.
         mean: per-channel mean in 0..1, in the image's channel order; its length is the channel count.
         std: per-channel standard deviation in 0..1.
-        label_ids: the value that each class has in the data set's own mask files, for submissions;
-            empty where it equals the class index.
+        label_ids: value of each class in the data set's own mask files, for submissions; empty where it
+            equals the class index.
+
+    Raises:
+        ValueError: no class or too many, two of one name, or fields whose lengths disagree.
     """
 
     classes: tuple[str, ...]
@@ -54,7 +63,7 @@ class DatasetInfo:
 
     @property
     def fill_colour(self) -> tuple[int, ...]:
-        """The mean colour in 0..255: what padding is painted with, 0 after normalisation."""
+        """The mean colour in 0..255, which paints padding and becomes 0 when normalised."""
         return tuple(round(255 * value) for value in self.mean)
 
     def palette_array(self) -> np.ndarray:
@@ -62,7 +71,7 @@ class DatasetInfo:
         return np.asarray(self.palette, dtype=np.uint8).reshape(-1, 3)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain types only, for a checkpoint or a JSON file."""
+        """Return plain types only, for a checkpoint or a JSON file."""
         return {
             "classes": list(self.classes),
             "palette": [list(colour) for colour in self.palette],
@@ -73,7 +82,7 @@ class DatasetInfo:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> DatasetInfo:
-        """The inverse of :meth:`to_plain`."""
+        """Return the object that :meth:`to_plain` was called on."""
         return cls(
             classes=tuple(plain["classes"]),
             palette=tuple((int(r), int(g), int(b)) for r, g, b in plain["palette"]),
@@ -83,27 +92,58 @@ class DatasetInfo:
         )
 
 
-VOID_COLOUR = (224, 224, 192)  # what the VOC devkit paints 255 with
+def normalise(pixels: Tensor, info: DatasetInfo) -> Tensor:
+    """Subtract the mean of each channel and divide by its standard deviation.
+
+    Args:
+        pixels: (..., W, C) in 0..255; not changed.
+        info: mean and standard deviation, on the scale 0..1.
+
+    Returns:
+        (..., W, C) float32; the mean colour is 0.
+    """
+    import torch
+
+    width, channels = pixels.shape[-2:]
+    mean, std = _in_pixels(info.mean, pixels.device), _in_pixels(info.std, pixels.device)
+    # rows of W * C values: broadcasting over the channels alone is several times slower
+    rows = pixels.reshape(-1, width * channels).to(torch.float32, copy=True)
+    return rows.sub_(mean.repeat(width)).div_(std.repeat(width)).view(pixels.shape)
+
+
+def denormalise(values: Tensor, info: DatasetInfo) -> Tensor:
+    """Invert :func:`normalise`: (..., W, C) values become uint8 pixels, rounded and clipped."""
+    mean, std = _in_pixels(info.mean, values.device), _in_pixels(info.std, values.device)
+    return values.float().mul(std).add(mean).round().clamp(0, 255).byte()
+
+
+@lru_cache
+def _in_pixels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Scale 0..1 to 0..255; the tensor is kept, because a copy to a GPU makes the host wait."""
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor(values).mul(255).to(device)
 
 
 def voc_palette(count: int) -> list[tuple[int, int, int]]:
-    """Colours of classes 0..count-1 by the bit rule of the VOC devkit (Everingham et al., 2010).
+    """Return the colours of classes 0..count-1 by the bit rule of the VOC devkit (Everingham et al., 2010).
 
-    Three bits of the class number at a time become the next lower bits of red, green and blue, so the
-    colours of small numbers lie far apart.
+    Three bits of the class index at a time become the next lower bits of red, green and blue, so the
+    colours of small indices lie far apart.
 
     Args:
-        count: 0 to 256 colours.
+        count: number of colours, 0 to 256.
 
     Raises:
-        ValueError: more than 256: a palette image holds no more.
+        ValueError: more than 256, which is the limit of a palette image.
     """
     if not 0 <= count <= 256:
         raise ValueError(f"{count} colours; the VOC rule has 256")
     colours = []
-    for number in range(count):
+    for index in range(count):
         red = green = blue = 0
-        rest = number
+        rest = index
         for bit in range(7, -1, -1):
             red |= (rest & 1) << bit
             green |= ((rest >> 1) & 1) << bit
@@ -114,10 +154,10 @@ def voc_palette(count: int) -> list[tuple[int, int, int]]:
 
 
 def colour_table(info: DatasetInfo) -> np.ndarray:
-    """(256, 3) uint8: the colour of every value that a mask may hold.
+    """Return the colour of each mask value as (256, 3) uint8.
 
-    Classes have the data set's colours, void (255) the devkit's beige, values in between, which no
-    mask holds, the VOC colours.
+    Classes have the data set's colours and void (255) the devkit's beige. No mask holds the values between
+    them; these have VOC colours.
     """
     table = np.array(voc_palette(256), dtype=np.uint8)
     table[: info.num_classes] = info.palette_array()

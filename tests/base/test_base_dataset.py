@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from base import BaseDataSet
 from base.base_dataset import Sample, SampleKey
+from dataloaders import Shapes
 from tests.dataloaders.trees import blocks, picture, save
 from utils.errors import DataError
 
@@ -167,3 +169,13 @@ class TestArgumentsOfAConfig:
         assert len(Years(pair(tmp_path), "2001")) == 1
         with pytest.raises(ValueError, match="there is no '2002'; choose from: 2001"):
             Years(str(tmp_path), "2002")
+
+
+def test_a_plain_loader_of_torch_gets_batches_of_tensors():
+    from torch.utils.data import DataLoader
+
+    dataset = Shapes(split="train", batch_size=1, num_images=4, image_size=32, augment=False).dataset
+    images, labels = next(iter(DataLoader(dataset, batch_size=4)))
+    assert images.shape == (4, 3, 32, 32) and images.dtype == torch.float32
+    assert labels.shape == (4, 32, 32) and labels.dtype == torch.int64
+    assert torch.equal(images[1], dataset[1][0])

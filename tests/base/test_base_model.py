@@ -89,6 +89,22 @@ def test_freezing_later_is_kept_too():
     assert not model.backbone[1].training and not model.backbone.training and model.head.training
 
 
+def test_a_model_without_a_backbone_has_none_to_freeze():
+    with pytest.raises(ValueError, match="freeze_backbone: Same has no backbone to freeze"):
+        Same(2, freeze_backbone=True)
+    assert Same(2).get_backbone_params() == []
+
+
+def test_one_logit_stands_beside_0_so_that_softmax_is_the_sigmoid():
+    class Single(Same):
+        one_logit = True
+
+    images = torch.randn(2, 3, 4, 5)
+    logits = Single(2)(images).logits
+    assert logits.shape == (2, 2, 4, 5)
+    torch.testing.assert_close(logits.softmax(dim=1)[:, 1], images[:, 0].sigmoid())
+
+
 def test_one_value_per_channel_is_refused_with_the_remedy():
     with pytest.raises(ConfigError, match=r"train_loader\.args\.batch_size.*at least 2"):
         Coarse(2).train()(torch.randn(1, 3, 4, 4))

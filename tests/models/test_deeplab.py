@@ -15,4 +15,4 @@ def test_the_pyramid_dilates_by_the_papers_rates(output_stride, rates):
     assert [branch[0].dilation[0] for branch in model.pyramid.branches] == rates
     with torch.inference_mode():
         assert model.backbone(torch.randn(1, 3, 64, 64))[-1].shape[-1] == 64 // output_stride
-        assert model.unfitted(torch.randn(1, 3, 64, 64)).logits.shape == (1, 5, 16, 16)
+        assert model.forward_coarse(torch.randn(1, 3, 64, 64)).logits.shape == (1, 5, 16, 16)

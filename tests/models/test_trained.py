@@ -79,3 +79,12 @@ def test_weights_of_another_architecture_are_counted_and_named():
     weights["extra"] = weights.pop(name)
     with pytest.raises(CheckpointError, match="1 missing, 1 unexpected, 0 of another shape"):
         load_weights(model, weights)
+
+
+def test_read_only_and_strided_images_are_predicted_like_any_other(model):
+    predictor = load_predictor(model, device="cpu")
+    expected = predictor.predict(IMAGE)
+    read_only = IMAGE.copy()
+    read_only.flags.writeable = False
+    assert np.array_equal(predictor.predict(read_only), expected)
+    assert np.array_equal(predictor.predict(IMAGE[:, ::-1][:, ::-1]), expected)

@@ -55,12 +55,13 @@ NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
 
 _UNIONS = (Union, types.UnionType)
-_NAMES = {
+_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
     str: "a text",
     type(None): "null",
+    None: "null",
     dict: "an object",
     list: "a list",
     tuple: "a list",
@@ -99,17 +100,20 @@ def describe(annotation: Any) -> str:
     """Return in words which values an annotation accepts: ``a whole number, at least 1``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        ranges = ", ".join(str(extra) for extra in args[1:] if isinstance(extra, Range))
-        return f"{describe(args[0])}, {ranges}" if ranges else describe(args[0])
+        return ", ".join([describe(args[0]), *(str(extra) for extra in args[1:] if isinstance(extra, Range))])
     if origin in _UNIONS:
         return " or ".join(dict.fromkeys(describe(choice) for choice in args if _expressible(choice)))
     if origin is Literal:
         return "one of " + ", ".join(_quote(choice) for choice in args)
     if isinstance(origin, type):
         return _describe_container(origin, args)
+    return _describe_plain(annotation)
+
+
+def _describe_plain(annotation: Any) -> str:
     if dataclasses.is_dataclass(annotation):
         return "an object"
-    return _NAMES.get(type(None) if annotation is None else annotation, str(annotation))
+    return _NAMES.get(annotation, str(annotation))
 
 
 def may_change(annotation: Any, section: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from utils.config.annotations import may_change
-from utils.config.factory import find, parameters_of
+from utils.config.factory import find, join, parameters_of
 from utils.config.parse import section_in
 from utils.config.sections import Experiment
 
@@ -18,19 +18,16 @@ def differences(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]
 
     An object that one of them lacks counts as empty.
     """
-    if isinstance(old, dict) and new is _ABSENT:
-        new = {}
-    if isinstance(new, dict) and old is _ABSENT:
-        old = {}
+    if isinstance(old if new is _ABSENT else new, dict):
+        old, new = ({} if value is _ABSENT else value for value in (old, new))
     if isinstance(old, dict) and isinstance(new, dict):
         found: dict[str, tuple[Any, Any]] = {}
         for key in dict.fromkeys([*old, *new]):
-            below = f"{path}.{key}" if path else key
-            found |= differences(old.get(key, _ABSENT), new.get(key, _ABSENT), below)
+            found |= differences(old.get(key, _ABSENT), new.get(key, _ABSENT), join(path, key))
         return found
     if old == new and type(old) is type(new):
         return {}
-    return {path: tuple(None if value is _ABSENT else value for value in (old, new))}  # type: ignore[dict-item]
+    return {path: (None if old is _ABSENT else old, None if new is _ABSENT else new)}
 
 
 def refused_changes(old: Mapping[str, Any], experiment: Experiment) -> dict[str, tuple[Any, Any]]:

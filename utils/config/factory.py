@@ -148,23 +148,30 @@ def check_arguments(
     """Compare JSON arguments with the signature of ``target``: unknown, missing, of a wrong type or range."""
     parameters = parameters_of(target)
     owner = owner or target.__name__
+    named = {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    visible = [name for name in named if name not in context]
+    unknown = args.keys() - named.keys() if len(named) == len(parameters) else set()
     problems = []
-    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     for key, value in args.items():
-        parameter = parameters.get(key)
-        if parameter is None or parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            if not open_ended:
-                visible = [name for name in parameters if name not in context]
-                hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
-                problems.append(Problem(join(path, key), f"{owner} has no such argument{hint}".rstrip()))
-        elif key not in context and not accepts(value, parameter.annotation):
-            problems.append(
-                Problem(join(path, key), f"expected {describe(parameter.annotation)}, got {show(value)}")
-            )
-    for name, parameter in parameters.items():
-        if _is_required(parameter) and name not in args and name not in context:
-            problems.append(Problem(join(path, name), f"missing; {owner} needs it"))
-    return problems
+        if key in unknown:
+            hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
+            problems.append(Problem(join(path, key), f"{owner} has no such argument{hint}".rstrip()))
+        elif key in visible:
+            problems += _check_value(value, named[key].annotation, join(path, key))
+    return problems + _check_present({name: named[name] for name in visible}, args, path, owner)
+
+
+def _check_value(value: Any, annotation: Any, path: str) -> list[Problem]:
+    if accepts(value, annotation):
+        return []
+    return [Problem(path, f"expected {describe(annotation)}, got {show(value)}")]
+
+
+def _check_present(
+    parameters: Mapping[str, inspect.Parameter], args: Mapping[str, Any], path: str, owner: str
+) -> list[Problem]:
+    missing = [name for name, parameter in parameters.items() if _is_required(parameter) and name not in args]
+    return [Problem(join(path, name), f"missing; {owner} needs it") for name in missing]
 
 
 def build(catalogue: Catalogue[T], component: Component, path: str, **context: Any) -> T:

@@ -66,20 +66,31 @@ def parse_experiment(
     """
     found = Mistakes()
     experiment = read_section(Experiment, source.plain, "", found)
-    for key, catalogue in catalogues.items():
-        component = getattr(experiment, key)
-        if isinstance(component, Component) and not (
-            found.spoil(f"{key}.type") or found.spoil(f"{key}.args")
-        ):
-            found.add(check_component(catalogue, component, key))
-    own = [check for check in vars(Experiment).values() if hasattr(check, "reads")]
-    for check in (*own, *checks):
-        if not any(found.spoil(path) for path in check.reads):
-            found.add(check(experiment))
+    _check_components(experiment, catalogues, found)
+    _cross_check(experiment, checks, found)
     if source.problems or found.problems:
         raise ConfigError([*source.problems, *(f"{source.name}: {problem}" for problem in found.problems)])
     origins = {path: source.origins.get(path, source.name) for path in leaves(source.plain)}
     return dataclasses.replace(experiment, plain=source.plain, origins=origins, catalogues=catalogues)
+
+
+def _check_components(
+    experiment: Experiment, catalogues: Mapping[str, Catalogue[Any]], found: Mistakes
+) -> None:
+    """Compare every component with the signature of the class that it names."""
+    for key, catalogue in catalogues.items():
+        component = getattr(experiment, key)
+        wrong = found.spoil(f"{key}.type") or found.spoil(f"{key}.args")
+        if isinstance(component, Component) and not wrong:
+            found.add(check_component(catalogue, component, key))
+
+
+def _cross_check(experiment: Experiment, checks: Sequence[CrossCheck], found: Mistakes) -> None:
+    """Run the checks all of whose keys are right."""
+    own = [check for check in vars(Experiment).values() if hasattr(check, "reads")]
+    for check in (*own, *checks):
+        if not any(found.spoil(path) for path in check.reads):
+            found.add(check(experiment))
 
 
 def read_section(cls: type[T], value: Mapping[str, Any], path: str, found: Mistakes) -> T:

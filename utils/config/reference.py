@@ -6,10 +6,11 @@ import dataclasses
 import inspect
 import json
 import re
+import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from utils.config.annotations import MayChange, Range, may_change
+from utils.config.annotations import Range, may_change
 from utils.config.factory import Catalogue, parameters_of
 from utils.config.parse import is_key
 from utils.config.sections import Experiment, OptimizerSection, SchedulerSection, TrainerSection
@@ -28,7 +29,15 @@ _SECTIONS = {
     "`optimizer`": OptimizerSection,
     "`lr_scheduler`": SchedulerSection,
 }
-_WORDS = {int: "int", float: "number", bool: "bool", str: "text", type(None): "null", dict: "object"}
+_WORDS: dict[Any, str] = {
+    int: "int",
+    float: "number",
+    bool: "bool",
+    str: "text",
+    type(None): "null",
+    dict: "object",
+    Any: "any",
+}
 _ENTRY = re.compile(r"^ {4}(\w+): ")
 
 
@@ -49,9 +58,12 @@ def reference_page(catalogues: Mapping[str, Catalogue[Any]], shared: Mapping[str
 
 
 def describe_arguments(cls: type) -> dict[str, str]:
-    """Return the description of every argument in the docstrings of a class and its bases, in one line each."""
+    """Return the description of every argument in the docstrings of a class and its bases, in one line each.
+
+    A loader takes the arguments of its ``dataset_class`` too.
+    """
     found: dict[str, str] = {}
-    for owner in cls.__mro__:
+    for owner in (*cls.__mro__, *getattr(cls, "dataset_class", object).__mro__):
         if owner is not object:
             found = {**_entries(vars(owner).get("__doc__") or ""), **found}
     return found
@@ -72,24 +84,34 @@ def _section_table(section: Any) -> str:
 def _chapter(catalogue: Catalogue[Any], shared: Sequence[type]) -> Iterator[str]:
     """Yield the shared arguments, then each class with its own."""
     classes = catalogue.classes()
-    listed: set[str] = set(catalogue.context)
-    if shared:
-        every = [parameters_of(cls) for cls in classes.values()]
-        common = [name for name in every[0] if all(name in parameters for parameters in every)]
-        words = {name: text for cls in reversed(shared) for name, text in describe_arguments(cls).items()}
-        parameters = {name: every[0][name] for name in common if name in words and name not in listed}
+    common = _common_arguments(classes, shared, catalogue.context)
+    words = {name: text for cls in reversed(shared) for name, text in describe_arguments(cls).items()}
+    if common:
         yield "Arguments of all:\n"
-        yield _argument_table(parameters, words)
-        listed |= parameters.keys()
+        yield _argument_table(common, words)
     for name, cls in classes.items():
-        if name != cls.__name__:
-            yield f"### `{name}`\n\nAnother name of `{cls.__name__}`.\n"
-            continue
         yield f"### `{name}`\n"
-        yield _summary(cls)
+        if name != cls.__name__:
+            yield f"Another name of `{cls.__name__}`.\n"
+            continue
+        yield _summary(getattr(cls, "dataset_class", cls))
+        listed = catalogue.context | common.keys()
         own = {key: value for key, value in parameters_of(cls).items() if key not in listed}
         if own:
-            yield _argument_table(own, describe_arguments(cls))
+            yield _argument_table(own, words | describe_arguments(cls))
+
+
+def _common_arguments(
+    classes: Mapping[str, type], shared: Sequence[type], context: Collection[str]
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters that all classes have and that a shared base class describes."""
+    described = {name for cls in shared for name in describe_arguments(cls)} - set(context)
+    every = [parameters_of(cls) for cls in classes.values()]
+    return {
+        name: parameter
+        for name, parameter in every[0].items()
+        if name in described and all(name in parameters for parameters in every)
+    }
 
 
 def _argument_table(parameters: Mapping[str, inspect.Parameter], words: Mapping[str, str]) -> str:
@@ -122,26 +144,24 @@ def _type(annotation: Any) -> str:
     """Return the values that an annotation accepts, shortly: ``int >= 1 or null``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        ranges = [_range(extra) for extra in args[1:] if isinstance(extra, Range)]
-        marks = [extra for extra in args[1:] if isinstance(extra, MayChange)]
-        assert len(ranges) + len(marks) == len(args) - 1
-        return " ".join([_type(args[0]), *ranges])
+        return " ".join([_type(args[0]), *(_range(extra) for extra in args[1:] if isinstance(extra, Range))])
     if origin is Literal:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in args)
-    if origin is Union or type(annotation).__name__ == "UnionType":
+    if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(_type(choice) for choice in args))
     if isinstance(origin, type):
-        items = [_type(item) for item in args if item is not Ellipsis]
-        return (
-            f"[{', '.join(items)}]" if issubclass(origin, tuple) else f"{_container(origin)} of {items[-1]}"
-        )
-    if dataclasses.is_dataclass(annotation):
-        return "object"
-    return _WORDS.get(annotation, "any" if annotation is Any else getattr(annotation, "__name__", ""))
+        return _container_type(origin, [_type(item) for item in args if item is not Ellipsis])
+    return "object" if dataclasses.is_dataclass(annotation) else _word(annotation)
 
 
-def _container(origin: type) -> str:
-    return "object" if issubclass(origin, Mapping) else "list"
+def _word(annotation: Any) -> str:
+    return _WORDS.get(annotation) or str(getattr(annotation, "__name__", ""))
+
+
+def _container_type(origin: type, items: Sequence[str]) -> str:
+    if issubclass(origin, tuple):
+        return f"[{', '.join(items)}]"
+    return "object" if issubclass(origin, Mapping) else f"list of {items[-1]}"
 
 
 def _range(bounds: Range) -> str:

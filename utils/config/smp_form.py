@@ -1,4 +1,4 @@
-"""The older config form of a fork, ``"smp": true``, as the normal form: one schema, one trainer."""
+"""Translation of an older config form, ``"smp": true``, into the normal form."""
 
 from __future__ import annotations
 
@@ -44,23 +44,31 @@ def translate(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if not enabled:
         return result, (["smp_args: ignored, as smp is not true"] if old is not None else [])
     _check(old)
-    lines = []
     arch = {"architecture": old["type"], "encoder_weights": old.get("weights")}
     if "backbone" in old:
         arch["encoder_name"] = old["backbone"]
     result["arch"] = {"type": "SMP", "args": arch}
-    lines.append(f"smp: true became arch: {result['arch']}")
-    for key, name in (("data_dir", "data_dir"), ("batch_size", "batch_size"), ("image_size", "crop_size")):
-        if old.get(key) is not None:
-            lines += [_set(result, loader, name, old[key], key) for loader in ("train_loader", "val_loader")]
-    if old.get("epochs") is not None:
-        result.setdefault("trainer", {})["epochs"] = old["epochs"]
-        lines.append(f"smp_args.epochs became trainer.epochs: {old['epochs']}")
-    if old.get("classes") is not None:
+    given = {key: value for key, value in old.items() if value is not None}
+    lines = [f"smp: true became arch: {result['arch']}", *_move_values(result, given)]
+    if "classes" in given:
         lines.append("smp_args.classes: left out; the number of classes is the data set's")
-    if old.get("device") is not None:
-        lines.append(f"smp_args.device: left out; use --device {old['device']}")
-    return result, [line for line in lines if line]
+    if "device" in given:
+        lines.append(f"smp_args.device: left out; use --device {given['device']}")
+    return result, lines
+
+
+def _move_values(result: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Put values where a normal config has them; return one line for each."""
+    lines = []
+    for key, name in (("data_dir", "data_dir"), ("batch_size", "batch_size"), ("image_size", "crop_size")):
+        if key in given:
+            lines += [
+                _set(result, loader, name, given[key], key) for loader in ("train_loader", "val_loader")
+            ]
+    if "epochs" in given:
+        result.setdefault("trainer", {})["epochs"] = given["epochs"]
+        lines.append(f"smp_args.epochs became trainer.epochs: {given['epochs']}")
+    return [line for line in lines if line]
 
 
 def _check(old: Any) -> None:

@@ -1,4 +1,4 @@
-"""What travels from a data set to the device."""
+"""Types of one sample and of one batch on their way from a data set to the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LabelledImage(NamedTuple):
     Attributes:
         image: (H, W, C) uint8 in the channel order of the data set (RGB).
         label: (H, W) uint8 class indices 0..C-1, 255 = void.
-        image_id: the name that reports and outputs use, unique in the data set.
+        image_id: name in reports and outputs, unique in the data set.
     """
 
     image: np.ndarray
@@ -23,11 +23,11 @@ class LabelledImage(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One batch on the host: still uint8, still channels last, so that little is copied.
+    """One batch on the host; uint8 and channels last keep copies small.
 
     Attributes:
         images: (N, H, W, C) uint8.
-        target: (N, H, W) uint8, 255 = void.
+        target: (N, H, W) uint8 class indices, 255 = void.
         image_ids: N names.
     """
 
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     image_ids: tuple[str, ...]
 
     def pin_memory(self) -> Batch:
-        """Called by the loader's pinning thread."""
+        """Return a copy in page-locked memory; torch's loader calls this by name."""
         return Batch(self.images.pin_memory(), self.target.pin_memory(), self.image_ids)
 
 
@@ -44,7 +44,7 @@ class DeviceBatch(NamedTuple):
     """One batch on the device, ready for the model.
 
     Attributes:
-        images: (N, C, H, W) float, normalised by the data set's mean and std, channels_last in memory.
+        images: (N, C, H, W) float32, normalised by the data set's mean and std, channels_last in memory.
         target: (N, H, W) int64 class indices, 255 = void.
         image_ids: N names.
     """

@@ -1,28 +1,27 @@
-"""Takes uint8 batches from a loader and yields normalised ones on the device, one ahead of the model."""
+"""Upload of uint8 batches from a loader, normalised on the device, one batch ahead of the model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 
 from utils.data.batch import Batch, DeviceBatch
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, normalise
 
 
 class Prefetcher:
-    """Uploads and normalises batches; on a GPU on a stream of its own while the model computes.
+    """Iterable of uploaded, normalised batches; a GPU works on them in a stream of its own.
 
     Args:
         loader: yields :class:`~utils.data.batch.Batch`.
-        device: where the batches go.
+        device: destination of the batches.
         info: mean and standard deviation of the data set.
-        channels_last: memory layout of the images that are yielded.
+        channels_last: memory layout of the images; False makes them contiguous.
 
     Attributes:
-        wait_seconds: time spent so far waiting for the loader, since :meth:`reset_wait`.
+        wait_seconds: time spent waiting for the loader since :meth:`reset_wait`.
     """
 
     def __init__(
@@ -33,19 +32,27 @@ class Prefetcher:
         *,
         channels_last: bool = True,
     ) -> None:
-        self.loader: Any = loader
+        self.loader = loader
         self.device = device
+        self.info = info
         self.channels_last = channels_last
         self.wait_seconds = 0.0
-        shape = (1, info.in_channels, 1, 1)
-        self._mean = torch.tensor(info.mean, device=device).mul(255).view(shape)
-        self._std = torch.tensor(info.std, device=device).mul(255).view(shape)
 
     def __iter__(self) -> Iterator[DeviceBatch]:
-        return self._iter_cuda() if self.device.type == "cuda" else map(self._prepare, self._timed())
+        return self._iter_cuda() if self.device.type == "cuda" else map(self.prepare, self._timed())
+
+    def prepare(self, batch: Batch) -> DeviceBatch:
+        """Upload and normalise one batch."""
+        images = batch.images.to(self.device, non_blocking=True)
+        # NHWC seen as NCHW is channels_last already: no copy
+        images = normalise(images, self.info).permute(0, 3, 1, 2)
+        if not self.channels_last:
+            images = images.contiguous()
+        target = batch.target.to(self.device, non_blocking=True).long()
+        return DeviceBatch(images, target, batch.image_ids)
 
     def reset_wait(self) -> float:
-        """Return :attr:`wait_seconds` and start counting from 0 again."""
+        """Return :attr:`wait_seconds` and start again from 0."""
         waited, self.wait_seconds = self.wait_seconds, 0.0
         return waited
 
@@ -59,21 +66,12 @@ class Prefetcher:
                 return
             yield batch
 
-    def _prepare(self, batch: Batch) -> DeviceBatch:
-        images = batch.images.to(self.device, non_blocking=True)
-        # NHWC bytes seen as NCHW are channels_last already: no copy
-        images = images.permute(0, 3, 1, 2).to(torch.float32).sub_(self._mean).div_(self._std)
-        if not self.channels_last:
-            images = images.contiguous()
-        target = batch.target.to(self.device, non_blocking=True).long()
-        return DeviceBatch(images, target, batch.image_ids)
-
     def _iter_cuda(self) -> Iterator[DeviceBatch]:
-        stream = torch.cuda.Stream(self.device)
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         ready: tuple[DeviceBatch, torch.cuda.Event] | None = None
         for batch in self._timed():
             with torch.cuda.stream(stream):
-                prepared = self._prepare(batch), stream.record_event()
+                prepared = self.prepare(batch), stream.record_event()
             if ready is not None:
                 yield self._hand_over(*ready)
             ready = prepared
@@ -81,7 +79,7 @@ class Prefetcher:
             yield self._hand_over(*ready)
 
     def _hand_over(self, batch: DeviceBatch, uploaded: torch.cuda.Event) -> DeviceBatch:
-        """Make the model's stream wait for the upload, and keep the memory until that stream is done."""
+        """Make the model's stream wait for the upload; keep the memory until that stream has read it."""
         current = torch.cuda.current_stream(self.device)
         current.wait_event(uploaded)
         batch.images.record_stream(current)

@@ -1,4 +1,4 @@
-"""Segmentation metrics from one exact confusion matrix over a whole data set.
+"""Segmentation metrics from one exact confusion matrix over all images of a data set.
 
 Definitions follow Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
 2015 (pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU) and Dice, "Measures of the
@@ -21,7 +21,7 @@ class ConfusionMatrix:
 
     Args:
         num_classes: number of classes C.
-        device: where predictions and targets will be.
+        device: device of the predictions and targets.
     """
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
@@ -31,24 +31,25 @@ class ConfusionMatrix:
         self._counts = torch.zeros(side * side, dtype=torch.int64, device=device)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch.
+        """Add the pixels of a batch.
 
         Args:
             prediction: (N, H, W) predicted class indices 0..C-1, or (N, C, H, W) logits.
-            target: (N, H, W) integer class indices 0..C-1; anything else is void and not counted.
+            target: (N, H, W) integer class indices 0..C-1; any other value is void and not counted.
         """
         if prediction.ndim == target.ndim + 1:
-            prediction = prediction.detach().max(dim=1).indices  # several times faster than argmax on CPUs
+            prediction = prediction.detach().max(dim=1).indices  # on CPUs several times faster than argmax
         side = self.num_classes + 1
         void = (target < 0) | (target >= self.num_classes)
         rows = target.long().masked_fill(void, self.num_classes)
         cells = (rows * side + prediction).flatten()
-        if cells.is_cuda:  # bincount would wait for the device to learn the largest value
+        if cells.is_cuda:  # bincount would make the host wait for the largest value
             self._counts.scatter_add_(0, cells, torch.ones_like(cells))
         else:
             self._counts += torch.bincount(cells, minlength=side * side)
 
     def reset(self) -> None:
+        """Set all counts to 0."""
         self._counts.zero_()
 
     @property
@@ -58,22 +59,24 @@ class ConfusionMatrix:
         return self._counts.view(side, side)[: self.num_classes, : self.num_classes].cpu()
 
     def compute(self, classes: Sequence[str]) -> SegmentationMetrics:
-        """The metrics of everything counted so far."""
+        """Return the metrics of everything counted so far."""
         return SegmentationMetrics.from_matrix(self.matrix.numpy(), classes)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Return the counts, on the CPU, for a checkpoint."""
         return {"counts": self._counts.cpu()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace the counts by those of :meth:`state_dict`."""
         self._counts.copy_(state["counts"])
 
 
 @dataclass(frozen=True)
 class SegmentationMetrics:
-    """All metrics of a confusion matrix, in 0..1, at full precision.
+    """Metrics of a confusion matrix, in 0..1, at full precision.
 
-    A class that occurs neither in the truth nor in the prediction has no IoU (NaN) and does not
-    count in a mean; :attr:`summary` says how many classes did.
+    A class that occurs neither in the target nor in the prediction has no IoU (NaN) and does not
+    count in a mean; :attr:`summary` says how many classes do.
 
     Attributes:
         matrix: (C, C) int64, rows true, columns predicted.
@@ -95,7 +98,7 @@ class SegmentationMetrics:
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, classes: Sequence[str]) -> SegmentationMetrics:
-        """Compute from a (C, C) integer matrix (rows true, columns predicted)."""
+        """Compute the metrics of a (C, C) integer matrix (rows true, columns predicted)."""
         true_positive = np.diag(matrix).astype(np.float64)
         truth, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
         total = matrix.sum()
@@ -111,19 +114,22 @@ class SegmentationMetrics:
 
     @property
     def mean_iou(self) -> float:
+        """Mean over the classes that have an IoU; NaN if none has."""
         return _mean(self.iou)
 
     @property
     def mean_accuracy(self) -> float:
+        """Mean over the classes that occur in the target; NaN if none does."""
         return _mean(self.accuracy)
 
     @property
     def mean_f1(self) -> float:
+        """Mean over the classes that have an F1; NaN if none has."""
         return _mean(self.f1)
 
     @property
     def summary(self) -> str:
-        """``mIoU 0.531 (mean over 3 of 4 classes; not seen: boat)`` and the other figures."""
+        """One line: ``mIoU 0.531 (mean over 3 of 4 classes; not seen: boat)`` and the other means."""
         absent = [name for name, value in zip(self.classes, self.iou, strict=True) if np.isnan(value)]
         counted = len(self.classes) - len(absent)
         unseen = f"; not seen: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}" if absent else ""
@@ -134,7 +140,7 @@ class SegmentationMetrics:
         )
 
     def scalars(self) -> dict[str, float]:
-        """The figures of the whole matrix under the names that a monitor may use."""
+        """Return the means over all classes under the names that a monitor may use."""
         return {
             "Pixel_Accuracy": self.pixel_accuracy,
             "Mean_Accuracy": self.mean_accuracy,
@@ -144,11 +150,11 @@ class SegmentationMetrics:
         }
 
     def to_figures(self) -> dict[str, Any]:
-        """:meth:`scalars`, and per-class tables in which a figure that does not exist is ``None``."""
+        """Return :meth:`scalars`, and per-class tables in which an undefined figure is ``None``."""
         per_class = {"Class_IoU": self.iou, "Class_Accuracy": self.accuracy, "Class_F1": self.f1}
         figures: dict[str, Any] = dict(self.scalars())
         for name, values in per_class.items():
-            figures[name] = {c: _plain(v) for c, v in zip(self.classes, values, strict=True)}
+            figures[name] = {c: number_or_none(v) for c, v in zip(self.classes, values, strict=True)}
         return figures
 
 
@@ -160,5 +166,6 @@ def _mean(values: np.ndarray) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def _plain(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """Return a plain float, or ``None`` for NaN, which strict JSON cannot hold."""
     return None if np.isnan(value) else float(value)

@@ -32,10 +32,10 @@ class ExportedOutput(NamedTuple):
 class ExportedModel(nn.Module):
     """Base of the exported models: (N, in_channels, H, W) images to logits, for every N, H, W >= 1.
 
-    A model that returns logits on a coarser grid has a method ``unfitted`` for them.
+    A model that returns logits on a coarser grid has a method ``forward_coarse`` for them.
 
     Attributes:
-        stride: ``unfitted`` covers the images padded to multiples of this.
+        stride: ``forward_coarse`` covers the images padded to multiples of this.
         metadata: name -> JSON from the file.
     """
 
@@ -78,7 +78,7 @@ class OnnxModel(ExportedModel):
             )
         self.metadata = self.session.get_modelmeta().custom_metadata_map
         if COARSE in wanted:
-            self.unfitted = self._coarse
+            self.forward_coarse = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
         """Compute the logits of (N, in_channels, H, W) images.
@@ -114,8 +114,8 @@ class ProgramModel(ExportedModel):
         super().__init__()
         self.metadata = metadata
         self._program = [program]  # in a list, because .eval() on a torch.export program raises
-        if hasattr(program, "unfitted"):
-            self.unfitted = self._coarse
+        if hasattr(program, "unfitted"):  # the method's name in TorchScript files
+            self.forward_coarse = self._coarse
 
     def forward(self, images: Tensor) -> ExportedOutput:
         """Compute the logits of (N, in_channels, H, W) images."""

@@ -36,7 +36,7 @@ class PlainOutputs(nn.Module):
     """Wrapper of a network that returns tensors instead of a named tuple.
 
     Args:
-        model: a network with the methods ``unfitted`` and ``fitted``.
+        model: a network with the methods ``forward_coarse`` and ``fit_to``.
         both: return the logits on the network's own grid too.
     """
 
@@ -48,12 +48,12 @@ class PlainOutputs(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Compute logits (N, classes, H, W), and with ``both`` those on the network's own grid."""
         coarse = self.unfitted(images)
-        logits: Tensor = self.model.fitted(coarse, images)
+        logits: Tensor = self.model.fit_to(coarse, images)
         return (logits, coarse) if self.both else logits
 
     def unfitted(self, images: Tensor) -> Tensor:
-        """Compute logits on the network's own grid."""
-        coarse: Tensor = self.model.unfitted(images).logits
+        """Compute logits on the network's own grid; TorchScript files keep this name of the method."""
+        coarse: Tensor = self.model.forward_coarse(images).logits
         return coarse
 
 

@@ -64,7 +64,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: flo
         (info.classes[c] if c < info.num_classes else "void", tuple(colour_table(info)[c].tolist()))
         for c in found
     ]
-    return _stack([blended, draw_legend(entries, blended.shape[1])])
+    return stack([blended, draw_legend(entries, blended.shape[1])])
 
 
 def draw_legend(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def prediction_grid(
         )
         scaled = [cv2.resize(np.ascontiguousarray(part), size, interpolation=kind) for part, kind in parts]
         rows.append(np.concatenate(scaled, axis=1))
-    return _stack(rows)
+    return stack(rows)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     return np.repeat(image, 3, axis=2) if image.shape[2] < 3 else np.ascontiguousarray(image[..., :3])
 
 
-def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
+def stack(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Stack images (H, W, 3) vertically, padded with white at the right."""
     width = max(part.shape[1] for part in parts)
     padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=_PAPER[0]) for p in parts]

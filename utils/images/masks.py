@@ -57,7 +57,7 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def read_colour_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a mask whose colours stand for classes.
+    """Read a mask whose colours encode the classes.
 
     Returns:
         (H, W, 3) uint8 RGB; a palette image gives the colours of its palette.

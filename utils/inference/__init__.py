@@ -1,1 +1,1 @@
-"""Many files to many files."""
+"""Many images, or the frames of a video, to masks and other outputs on disk."""

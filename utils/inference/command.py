@@ -29,15 +29,15 @@ def parse_arguments(argv: Sequence[str] | None, description: str) -> argparse.Na
     parser = argparse.ArgumentParser(description=description)
     add_model_arguments(parser)
     parser.add_argument("-i", "--images", required=True, help="folder, image, pattern, list (.txt) or video")
-    parser.add_argument("-o", "--output", default="outputs", help="folder for the results (default: outputs)")
+    parser.add_argument("-o", "--output", default="outputs", help="folder for the outputs (default: outputs)")
     parser.add_argument(
-        "-e", "--extension", default="", help="only these endings, as in jpg,png (default: all)"
+        "-e", "--extension", default="", help="only these extensions, as in jpg,png (default: all)"
     )
     parser.add_argument(
         "--config", nargs="+", default=[], help="configs that the models must have been trained with"
     )
     parser.add_argument(
-        "--overlay", action="store_true", help="also the image with the mask over it and a legend"
+        "--overlay", action="store_true", help="also the image blended with the mask, and a legend"
     )
     parser.add_argument("--colour", "--color", action="store_true", help="also the mask as an RGB image")
     parser.add_argument("--original-ids", action="store_true", help="also the mask in the data set's own ids")
@@ -45,16 +45,16 @@ def parse_arguments(argv: Sequence[str] | None, description: str) -> argparse.Na
         "--save-probabilities", action="store_true", help="also the probabilities, float16 (C, H, W), as NPZ"
     )
     parser.add_argument(
-        "--disagreement", action="store_true", help="also where the members of an ensemble differ"
+        "--disagreement",
+        action="store_true",
+        help="also the share of an ensemble's members that differ, as PNG",
     )
     parser.add_argument("--rle", metavar="FILE", help="also a CSV of run lengths of all masks")
     parser.add_argument("--rle-preset", default="carvana", help="tianchi, carvana (default) or coco")
     parser.add_argument(
         "--rle-class", type=int, default=1, help="class index that --rle encodes (default: 1)"
     )
-    parser.add_argument(
-        "--skip-existing", action="store_true", help="leave out images whose results are there"
-    )
+    parser.add_argument("--skip-existing", action="store_true", help="leave out images whose outputs exist")
     parser.add_argument("--max-pixels", type=int, help="refuse larger images (default: 178,956,970 pixels)")
     return parser.parse_args(argv)
 
@@ -67,10 +67,13 @@ def segment(args: argparse.Namespace, load: Load) -> int:
         load: called when the images are known to exist.
 
     Raises:
-        SegwrightError: no image can be segmented.
+        DataError: there is no image, or no frame of the video can be read.
+        ConfigError: an option does not fit the models.
+        CheckpointError: a model cannot be loaded.
+        StorageError: an output cannot be written.
     """
     from utils.inference.inputs import VIDEO_EXTENSIONS, find_images
-    from utils.inference.job import InferenceJob
+    from utils.inference.job import InferenceJob, JobOptions
     from utils.system.logger import log_to_console
 
     log_to_console()
@@ -81,4 +84,4 @@ def segment(args: argparse.Namespace, load: Load) -> int:
         return segment_video(images, output, load(args), overlay=args.overlay)
     found = find_images(args.images, [part for part in args.extension.split(",") if part], output)
     predictor = load(args, always_ensemble=args.disagreement)
-    return InferenceJob(args, predictor, found).run()
+    return InferenceJob(JobOptions.from_arguments(args), predictor, found).run()

@@ -1,4 +1,4 @@
-"""Finds the images that a command line names: a folder, a file, a pattern, or a list of files."""
+"""Input images of a command line: a folder, a file, a pattern, or a list of files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LIST_EXTENSIONS = ("txt", "lst")
 
 
 class ImageFile(NamedTuple):
-    """One input.
+    """One input image.
 
     Attributes:
         path: the file.
-        relative: its place under the folder that was asked for: what its outputs are named after.
+        relative: its path below the folder that was given; its outputs are named after it.
     """
 
     path: Path
@@ -28,51 +28,60 @@ class ImageFile(NamedTuple):
 
 
 def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None = None) -> list[ImageFile]:
-    """List the images that ``given`` names, sorted by name.
+    """List the images that ``given`` names, sorted by name; those of a list file in the order of the list.
 
     Args:
         given: a folder (searched with its subfolders), an image, a list file (``.txt``, one path per
             line, relative to the list), or a pattern with ``*``, ``?``, ``[...]``, ``**``.
-        extensions: only files with these endings, in any case; all that can be read if empty.
-            A file that is named outright is taken whatever its ending.
-        exclude: a folder whose files are not inputs: the one that results are written to.
+        extensions: only files with these extensions, in upper or lower case; all of
+            :data:`IMAGE_EXTENSIONS` if empty. They do not apply to an image given by name or in a list.
+        exclude: output folder, whose files are not inputs.
 
     Raises:
-        DataError: there is nothing of this name, or no image in it.
+        DataError: there is no such file or folder, or it holds no image.
     """
     path = Path(given)
-    wanted = tuple(f".{ending.lower().lstrip('.')}" for ending in extensions or IMAGE_EXTENSIONS)
+    if path.is_file():
+        is_list = path.suffix.lower().lstrip(".") in LIST_EXTENSIONS
+        return _read_list(path) if is_list else [ImageFile(path, PurePath(path.name))]
+    wanted = tuple(f".{extension.lower().lstrip('.')}" for extension in extensions or IMAGE_EXTENSIONS)
+    folder, found = _search(path, given)
+    files = [file for file in found if file.suffix.lower() in wanted and file.is_file()]
+    inputs = _without_outputs(files, folder, exclude)
+    if not inputs:
+        raise DataError(f"--images {given}: no image found ({', '.join(wanted)})")
+    images = [ImageFile(file, file.relative_to(folder)) for file in inputs]
+    return sorted(images, key=lambda image: image.relative.parts)
+
+
+def _search(path: Path, given: str) -> tuple[Path, Iterable[Path]]:
+    """Return the folder of a folder or pattern, and everything found in it.
+
+    Raises:
+        DataError: neither a folder nor a pattern.
+    """
     if path.is_dir():
-        found = _under(path, path.rglob("*"))
-    elif path.is_file():
-        if path.suffix.lower().lstrip(".") not in LIST_EXTENSIONS:
-            return [ImageFile(path, PurePath(path.name))]
-        return _from_list(path)
-    elif WILDCARDS & set(given):
-        matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = _under(fixed_part(path.parent), map(Path, matches))
-    else:
-        raise DataError(f"--images {given}: no such file or folder")
-    hidden = exclude.resolve() if exclude is not None else None
-    if hidden == (path if path.is_dir() else fixed_part(path.parent)).resolve():
-        hidden = None  # results go beside the images
-    kept = [
-        image
-        for image in found
-        if image.path.suffix.lower() in wanted
-        and image.path.is_file()
-        and not (hidden is not None and image.path.resolve().is_relative_to(hidden))
-    ]
-    if not kept:
-        raise DataError(f"--images {given}: no image there ({', '.join(wanted)})")
-    return sorted(kept, key=lambda image: image.relative.parts)
+        return path, path.rglob("*")
+    if WILDCARDS & set(given):
+        matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
+        return fixed_part(path.parent), map(Path, matches)
+    raise DataError(f"--images {given}: no such file or folder")
 
 
-def _under(folder: Path, paths: Iterable[Path]) -> list[ImageFile]:
-    return [ImageFile(path, path.relative_to(folder)) for path in paths]
+def _without_outputs(files: list[Path], folder: Path, exclude: Path | None) -> list[Path]:
+    """Leave out the files of the output folder, unless it is the input folder itself."""
+    if exclude is None or exclude.resolve() == folder.resolve():
+        return files
+    outputs = exclude.resolve()
+    return [file for file in files if not file.resolve().is_relative_to(outputs)]
 
 
-def _from_list(path: Path) -> list[ImageFile]:
+def _read_list(path: Path) -> list[ImageFile]:
+    """Return the images of a list file, in its order.
+
+    Raises:
+        DataError: the list cannot be read or is empty.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -84,5 +93,5 @@ def _from_list(path: Path) -> list[ImageFile]:
 
 
 def _inside(name: PurePath) -> PurePath:
-    """A listed path without what would lead out of the output folder."""
+    """Return a listed path without the parts that would lead out of the output folder."""
     return PurePath(*[part for part in name.parts if part not in ("..", name.anchor)])

@@ -1,4 +1,4 @@
-"""Segments the images of one command line and keeps account of what went well and what did not."""
+"""One command line's images: predicts them, writes their outputs, and records which succeeded and which failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -20,11 +22,11 @@ from utils.images.header import MAX_PIXELS
 from utils.images.read import read_image
 from utils.images.rle import RleTable
 from utils.inference.inputs import ImageFile
-from utils.inference.outputs import Result, ResultWriter, name_outputs
+from utils.inference.outputs import ImagePrediction, ResultWriter, name_outputs
 from utils.predict.ensemble import Ensemble
 from utils.predict.predictor import Predictor
 from utils.predict.rows import Band
-from utils.predict.scores import decide
+from utils.predict.scores import argmax_classes
 from utils.system.files import write_atomically
 from utils.system.threads import run_overlapped
 
@@ -32,49 +34,93 @@ logger = logging.getLogger(__name__)
 
 Item = tuple[ImageFile, PurePath]  # an input and the name of its outputs
 
+# option of the command line -> kind of output, in the order in which they are written
+_KINDS = {
+    "colour": "colour",
+    "overlay": "overlay",
+    "original_ids": "ids",
+    "save_probabilities": "probabilities",
+    "disagreement": "disagreement",
+}
+
+
+class RleRequest(NamedTuple):
+    """A table of run lengths to write.
+
+    Attributes:
+        path: the CSV file.
+        preset: key of :data:`utils.images.rle.PRESETS`.
+        class_index: class whose pixels are encoded.
+    """
+
+    path: str
+    preset: str
+    class_index: int
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Options of an inference job.
+
+    Attributes:
+        output: folder for the outputs.
+        kinds: keys of :data:`utils.inference.outputs.SUFFIXES` to write.
+        max_pixels: larger images are refused.
+        skip_existing: leave out images whose outputs exist.
+        rle: table of run lengths to write as well.
+    """
+
+    output: Path
+    kinds: tuple[str, ...] = ("mask",)
+    max_pixels: int = MAX_PIXELS
+    skip_existing: bool = False
+    rle: RleRequest | None = None
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace) -> JobOptions:
+        """Take the options from the command line of inference.py or vote.py."""
+        return cls(
+            output=Path(args.output),
+            kinds=("mask", *(kind for option, kind in _KINDS.items() if getattr(args, option))),
+            max_pixels=args.max_pixels or MAX_PIXELS,
+            skip_existing=args.skip_existing,
+            rle=RleRequest(args.rle, args.rle_preset, args.rle_class) if args.rle else None,
+        )
+
 
 class InferenceJob:
     """The images of one command line.
 
     Args:
-        args: the command line.
+        options: outputs and limits.
         predictor: the model or ensemble.
         images: the inputs.
+
+    Raises:
+        ConfigError: an output is impossible, or two images would be written to the same file.
+        StorageError: the output folder cannot be created.
     """
 
-    def __init__(
-        self, args: argparse.Namespace, predictor: Predictor | Ensemble, images: list[ImageFile]
-    ) -> None:
-        flags = ("colour", "overlay", "original_ids", "save_probabilities", "disagreement")
-        kinds = {"original_ids": "ids", "save_probabilities": "probabilities"}
-        chosen = ["mask", *(kinds.get(flag, flag) for flag in flags if getattr(args, flag))]
-        self.args = args
+    def __init__(self, options: JobOptions, predictor: Predictor | Ensemble, images: list[ImageFile]) -> None:
+        self.options = options
         self.predictor = predictor
         self.info = predictor.info
-        self.writer = ResultWriter(Path(args.output), self.info, chosen)
-        self.items = list(zip(images, name_outputs(images, chosen), strict=True))
+        self.writer = ResultWriter(options.output, self.info, options.kinds)
+        self.items = list(zip(images, name_outputs(images, options.kinds), strict=True))
         self.summary = InferenceSummary(self.info)
-        self.max_pixels = args.max_pixels or MAX_PIXELS
-        self.rle = None
-        if args.rle:
-            self.rle = RleTable.open(args.rle, args.rle_preset, args.rle_class, self.info)
+        self.rle = None if options.rle is None else RleTable.open(*options.rle, self.info)
 
     def run(self) -> int:
-        """Segment all; returns the exit code."""
-        items = self.items
-        if self.args.skip_existing:
-            items = [item for item in items if not self.writer.is_complete(item[1])]
-            logger.info(
-                "%d of %d images have their results already", len(self.items) - len(items), len(self.items)
-            )
+        """Segment all images.
+
+        Returns:
+            Exit code: 0, or 1 if an image failed.
+
+        Raises:
+            StorageError: an output cannot be written.
+        """
         start = time.perf_counter()
-        with tqdm(total=len(items), unit="image", disable=None) as bar:
-
-            def write(item: Item, result: tuple[np.ndarray, Result]) -> None:
-                self.write(item, result)
-                bar.update()
-
-            run_overlapped(items, self.read, self.work, write, self.fail)
+        self._segment(self._pending())
         if self.rle is not None:
             self.rle.save()
         self.summary.save(self.writer.folder / "summary.json", time.perf_counter() - start)
@@ -88,60 +134,79 @@ class InferenceJob:
         )
         return 1 if failed else 0
 
-    def read(self, item: Item) -> np.ndarray:
-        """The image as it is displayed, with the model's channels."""
+    def _pending(self) -> list[Item]:
+        """Return the images to segment: all of them, or those without outputs."""
+        if not self.options.skip_existing:
+            return self.items
+        pending = [item for item in self.items if not self.writer.is_complete(item[1])]
+        logger.info(
+            "%d of %d images already have their outputs", len(self.items) - len(pending), len(self.items)
+        )
+        return pending
+
+    def _segment(self, items: list[Item]) -> None:
+        """Read, predict and write images, overlapped."""
+        with tqdm(total=len(items), unit="image", disable=None) as progress:
+
+            def write(item: Item, result: tuple[np.ndarray, ImagePrediction]) -> None:
+                self._write(item, *result)
+                progress.update()
+
+            run_overlapped(items, self._read, self._predict, write, self._fail)
+
+    def _read(self, item: Item) -> np.ndarray:
+        """Return the image as it is displayed, with the model's channels."""
         return read_image(
             item[0].path,
             self.info.in_channels,
             self.info.fill_colour,
             exif_transpose=True,
-            max_pixels=self.max_pixels,
+            max_pixels=self.options.max_pixels,
         )
 
-    def work(self, item: Item, image: np.ndarray) -> tuple[np.ndarray, Result]:
-        """Predict one image."""
+    def _predict(self, item: Item, image: np.ndarray) -> tuple[np.ndarray, ImagePrediction]:
+        """Return the image and its prediction; an error names the file."""
         try:
-            kinds = {"probabilities", "disagreement"} & set(self.writer.kinds)
+            kinds = {"probabilities", "disagreement"} & set(self.options.kinds)
             if kinds:
-                return image, _collect(self.predictor, image, kinds)
-            return image, Result(self.predictor.predict(image))
+                return image, _predict_kinds(self.predictor, image, kinds)
+            return image, ImagePrediction(self.predictor.predict(image))
         except SegwrightError as error:
             raise type(error)(f"{item[0].path}: {error}") from error
 
-    def write(self, item: Item, result: tuple[np.ndarray, Result]) -> None:
-        """Store the results of one image."""
+    def _write(self, item: Item, image: np.ndarray, prediction: ImagePrediction) -> None:
         source, name = item
-        image, found = result
-        self.writer.write(name, image, found)
-        self.summary.add(str(source.relative), found.mask)
+        self.writer.write(name, image, prediction)
+        self.summary.add(str(source.relative), prediction.mask)
         if self.rle is not None:
-            self.rle.add(source.relative, found.mask)
+            self.rle.add(source.relative, prediction.mask)
 
-    def fail(self, item: Item, error: SegwrightError) -> None:
-        """Name a file that gave no result; the others go on."""
+    def _fail(self, item: Item, error: SegwrightError) -> None:
+        """Report a file that has no prediction; the job continues with the others."""
         print(f"error: {error}", file=sys.stderr)
         self.summary.failed[str(item[0].relative)] = str(error)
 
 
-def _collect(predictor: Predictor | Ensemble, image: np.ndarray, kinds: set[str]) -> Result:
-    """Class indices and what else is asked for, all from one pass."""
-    result = Result(np.empty(image.shape[:2], dtype=np.uint8))
+def _predict_kinds(predictor: Predictor | Ensemble, image: np.ndarray, kinds: set[str]) -> ImagePrediction:
+    """Predict the mask and further kinds of output in one pass over the image."""
+    prediction = ImagePrediction(np.empty(image.shape[:2], dtype=np.uint8))
     if "probabilities" in kinds:
         shape = (predictor.info.num_classes, *image.shape[:2])
-        result.probabilities = np.empty(shape, dtype=np.float16)
+        prediction.probabilities = np.empty(shape, dtype=np.float16)
     if "disagreement" in kinds:
-        result.disagreement = np.empty_like(result.mask)
-    for (top, scores), odd in _bands(predictor, image):
+        prediction.disagreement = np.empty_like(prediction.mask)
+    for (top, scores), disagreement in _bands(predictor, image):
         rows = slice(top, top + len(scores))
-        result.mask[rows] = decide(scores).cpu().numpy()
-        if result.probabilities is not None:
-            result.probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
-        if result.disagreement is not None and odd is not None:
-            result.disagreement[rows] = odd.cpu().numpy()
-    return result
+        prediction.mask[rows] = argmax_classes(scores).cpu().numpy()
+        if prediction.probabilities is not None:
+            prediction.probabilities[:, rows] = scores.permute(2, 0, 1).cpu().numpy()
+        if prediction.disagreement is not None and disagreement is not None:
+            prediction.disagreement[rows] = disagreement.cpu().numpy()
+    return prediction
 
 
 def _bands(predictor: Predictor | Ensemble, image: np.ndarray) -> Iterator[tuple[Band, Tensor | None]]:
+    """Yield bands of scores, with the disagreement of an ensemble's members."""
     if isinstance(predictor, Ensemble):
         yield from predictor.bands_with_disagreement(image)
     else:
@@ -150,11 +215,11 @@ def _bands(predictor: Predictor | Ensemble, image: np.ndarray) -> Iterator[tuple
 
 
 class InferenceSummary:
-    """Counts the pixels of every class over all images, and per image.
+    """Counts the pixels of every class, over all images and per image.
 
     Attributes:
         images: number of images segmented.
-        failed: name -> reason of those that were not.
+        failed: name -> error message of the images that failed.
     """
 
     def __init__(self, info: DatasetInfo) -> None:
@@ -169,9 +234,10 @@ class InferenceSummary:
         counts = np.bincount(mask.reshape(-1), minlength=256)
         self._pixels += counts
         self.images += 1
-        self._shares[name] = self._share(counts)
+        self._shares[name] = self._class_shares(counts)
 
-    def _share(self, counts: np.ndarray) -> dict[str, float]:
+    def _class_shares(self, counts: np.ndarray) -> dict[str, float]:
+        """Return the share of every class that occurs, 0..1 of the pixels."""
         total = int(counts.sum())
         return {
             name: round(int(count) / total, 6)
@@ -180,7 +246,7 @@ class InferenceSummary:
         }
 
     def save(self, path: Path, seconds: float) -> None:
-        """Write strict JSON: shares are parts of 1 of the pixels, classes that occur only.
+        """Write the summary as strict JSON, atomically; classes without a pixel are left out.
 
         Raises:
             StorageError: it cannot be written.
@@ -189,7 +255,7 @@ class InferenceSummary:
             "images": self.images,
             "seconds": round(seconds, 3),
             "pixels": int(self._pixels.sum()),
-            "class_shares": self._share(self._pixels) if self.images else {},
+            "class_shares": self._class_shares(self._pixels) if self.images else {},
             "failed": self.failed,
             "per_image": self._shares,
         }

@@ -1,11 +1,10 @@
-"""Writes what inference finds: index masks, overlays, probabilities; each file whole or not at all."""
+"""Outputs of inference on disk: index masks, overlays, probabilities; each file is written atomically."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -18,7 +17,7 @@ from utils.images.draw import colour_mask, overlay
 from utils.inference.inputs import ImageFile
 from utils.system.files import write_atomically
 
-# what each kind of output appends to the name of an image
+# kind of output -> suffix appended to the name of an image
 SUFFIXES = {
     "mask": ".png",
     "colour": ".colour.png",
@@ -30,13 +29,13 @@ SUFFIXES = {
 
 
 @dataclass
-class Result:
-    """What was found for one image.
+class ImagePrediction:
+    """The prediction for one image.
 
     Attributes:
         mask: (H, W) uint8 class indices.
         probabilities: (C, H, W) float16, where asked for.
-        disagreement: (H, W) uint8, where asked for: 0 all members agree, 255 none does.
+        disagreement: (H, W) uint8, where asked for: 255 times the share of members that chose another class.
     """
 
     mask: np.ndarray
@@ -45,24 +44,24 @@ class Result:
 
 
 def name_outputs(images: Sequence[ImageFile], kinds: Sequence[str]) -> list[PurePath]:
-    """A name for the outputs of every image: its relative folder and stem, unique.
+    """Name the outputs of every image: its relative folder and stem, unique.
 
-    Images that share folder and stem (``a.jpg``, ``a.png``) keep their ending: ``a_jpg``, ``a_png``.
+    Images that share folder and stem (``a.jpg``, ``a.png``) keep their extension: ``a_jpg``, ``a_png``.
 
     Args:
         images: the inputs.
         kinds: keys of :data:`SUFFIXES`.
 
     Raises:
-        ConfigError: two files would still be written to one place.
+        ConfigError: two images would still be written to the same file.
     """
-    plain = [image.relative.with_name(image.relative.stem) for image in images]
-    shared = Counter(plain)
+    stems = [image.relative.with_name(image.relative.stem) for image in images]
+    shared = Counter(stems)
     names = [
         image.relative.with_name(f"{image.relative.stem}_{image.relative.suffix.lstrip('.')}")
-        if shared[name] > 1
-        else name
-        for image, name in zip(images, plain, strict=True)
+        if shared[stem] > 1
+        else stem
+        for image, stem in zip(images, stems, strict=True)
     ]
     taken: dict[PurePath, Path] = {}
     for image, name in zip(images, names, strict=True):
@@ -77,7 +76,7 @@ def name_outputs(images: Sequence[ImageFile], kinds: Sequence[str]) -> list[Pure
 
 
 def with_suffix(name: PurePath, kind: str) -> PurePath:
-    """The file of one kind of output; ``name`` may contain dots."""
+    """Return the file of one kind of output; ``name`` may contain dots."""
     return name.with_name(name.name + SUFFIXES[kind])
 
 
@@ -85,12 +84,12 @@ class ResultWriter:
     """Writes the outputs of images into a folder.
 
     Args:
-        folder: where; made if missing.
+        folder: output folder, created if missing.
         info: classes, palette, original ids.
         kinds: keys of :data:`SUFFIXES`.
 
     Raises:
-        StorageError: the folder cannot be made.
+        StorageError: the folder cannot be created.
         ConfigError: original ids are asked for and the data set has none.
     """
 
@@ -101,61 +100,77 @@ class ResultWriter:
         self.info = info
         self.kinds = tuple(kinds)
         self._palette = colour_table(info).tobytes()
+        self._save: dict[str, Callable[[BinaryIO, np.ndarray, ImagePrediction], None]] = {
+            "mask": self._save_mask,
+            "colour": self._save_colour,
+            "overlay": self._save_overlay,
+            "ids": self._save_ids,
+            "probabilities": self._save_probabilities,
+            "disagreement": self._save_disagreement,
+        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+            raise StorageError(f"{folder}: cannot be created ({error.strerror})") from error
 
     def is_complete(self, name: PurePath) -> bool:
-        """Whether every output of an image is there."""
+        """Check that every output of an image exists."""
         return all((self.folder / with_suffix(name, kind)).is_file() for kind in self.kinds)
 
-    def write(self, name: PurePath, image: np.ndarray, result: Result) -> None:
+    def write(self, name: PurePath, image: np.ndarray, prediction: ImagePrediction) -> None:
         """Write every kind of output of one image.
 
         Args:
             name: from :func:`name_outputs`.
             image: (H, W, C) uint8.
-            result: what was found.
+            prediction: of the image.
 
         Raises:
             StorageError: the disk is full or the folder cannot be written.
         """
         for kind in self.kinds:
-            save = partial(getattr(self, f"_save_{kind}"), image=image, result=result)
-            write_atomically(self.folder / with_suffix(name, kind), save)
+            self._write_kind(kind, name, image, prediction)
 
-    def _save_mask(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
-        picture = Image.fromarray(result.mask)
-        picture.putpalette(self._palette)
-        picture.save(file, "PNG")
+    def _write_kind(self, kind: str, name: PurePath, image: np.ndarray, prediction: ImagePrediction) -> None:
+        write_atomically(
+            self.folder / with_suffix(name, kind), lambda file: self._save[kind](file, image, prediction)
+        )
 
-    def _save_colour(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
-        Image.fromarray(colour_mask(result.mask, self.info)).save(file, "PNG")
+    def _save_mask(self, file: BinaryIO, image: np.ndarray, prediction: ImagePrediction) -> None:
+        mask = Image.fromarray(prediction.mask)
+        mask.putpalette(self._palette)
+        mask.save(file, "PNG")
 
-    def _save_overlay(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
-        Image.fromarray(overlay(image, result.mask, self.info)).save(file, "JPEG", quality=92)
+    def _save_colour(self, file: BinaryIO, image: np.ndarray, prediction: ImagePrediction) -> None:
+        Image.fromarray(colour_mask(prediction.mask, self.info)).save(file, "PNG")
 
-    def _save_ids(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
-        Image.fromarray(original_ids(result.mask, self.info)).save(file, "PNG")
+    def _save_overlay(self, file: BinaryIO, image: np.ndarray, prediction: ImagePrediction) -> None:
+        Image.fromarray(overlay(image, prediction.mask, self.info)).save(file, "JPEG", quality=92)
 
-    def _save_probabilities(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
-        assert result.probabilities is not None
-        np.savez_compressed(file, probabilities=result.probabilities, classes=np.array(self.info.classes))
+    def _save_ids(self, file: BinaryIO, image: np.ndarray, prediction: ImagePrediction) -> None:
+        Image.fromarray(original_ids(prediction.mask, self.info)).save(file, "PNG")
 
-    def _save_disagreement(self, file: BinaryIO, image: np.ndarray, result: Result) -> None:
-        assert result.disagreement is not None
-        Image.fromarray(result.disagreement).save(file, "PNG")
+    def _save_probabilities(self, file: BinaryIO, image: np.ndarray, prediction: ImagePrediction) -> None:
+        assert prediction.probabilities is not None
+        np.savez_compressed(file, probabilities=prediction.probabilities, classes=np.array(self.info.classes))
+
+    def _save_disagreement(self, file: BinaryIO, image: np.ndarray, prediction: ImagePrediction) -> None:
+        assert prediction.disagreement is not None
+        Image.fromarray(prediction.disagreement).save(file, "PNG")
 
 
 def original_ids(mask: np.ndarray, info: DatasetInfo) -> np.ndarray:
-    """Class indices as the data set's own ids, uint8 or uint16; void becomes 0.
+    """Turn class indices into the data set's own ids; void becomes 0.
 
     Args:
         mask: (H, W) uint8.
         info: with ``label_ids``.
+
+    Returns:
+        (H, W) uint8, or uint16 where an id is above 255.
     """
-    kind = np.uint8 if max(info.label_ids) < 256 else np.uint16
-    table = np.zeros(256, dtype=kind)
+    dtype = np.uint8 if max(info.label_ids) < 256 else np.uint16
+    table = np.zeros(256, dtype=dtype)
     table[: info.num_classes] = info.label_ids
-    return table[mask]
+    ids: np.ndarray = table[mask]
+    return ids

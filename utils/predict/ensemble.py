@@ -1,4 +1,4 @@
-"""Several networks that predict as one: by mean probability or by majority vote, band by band."""
+"""Ensembles: several networks that predict as one, by mean probability or by majority vote, band by band."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor
 from utils.errors import ConfigError
 from utils.predict.predictor import Predictor
 from utils.predict.rows import BAND_ROWS, Band
-from utils.predict.scores import decide
+from utils.predict.scores import argmax_classes
 
 Rule = Literal["mean", "majority"]
 
 
 class Ensemble:
-    """Combines predictors of the same classes; memory depends on neither images nor their height.
+    """Combines predictors of the same classes, in memory that depends on neither image count nor height.
 
     * ``mean``: the average of the members' probabilities, weighted where weights are given.
     * ``majority``: every member votes for its best class at each pixel. Of several classes with the
-      most votes the one with the higher mean probability wins; if that is equal too, the lowest index.
+      most votes the one with the higher mean probability wins; if these are equal too, the lowest index.
 
     The order of the members does not matter: sums are taken in float64.
 
     Args:
-        members: at least one; they may differ in architecture and in how they predict. Classes are
+        members: at least one; they may differ in architecture and in their options. Classes are
             matched by name.
         rule: ``mean`` or ``majority``.
-        weights: one number above 0 per member, for ``mean`` only; ``None`` is equal weights.
+        weights: one number above 0 per member, for ``mean`` only; ``None`` means equal weights.
 
     Raises:
-        ConfigError: the members' classes differ, or the weights do not fit.
+        ConfigError: there is no member, no such rule, the members' classes differ, or the weights do not fit.
     """
 
     def __init__(
@@ -56,38 +56,38 @@ class Ensemble:
         self._weights = given / given.sum()
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """(H, W) uint8 class indices of an (H, W, C) uint8 image."""
+        """Return (H, W) uint8 class indices of an (H, W, C) uint8 image."""
         return self.predict_with_disagreement(image)[0]
 
     def predict_with_disagreement(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Class indices, and how far the members' own best classes differ.
+        """Return class indices, and the share of members that chose another class.
 
         Returns:
-            (H, W) uint8 classes; (H, W) uint8: 0 where all members agree, 255 times the share of
-            members that chose another class than the most chosen one elsewhere.
+            (H, W) uint8 class indices; (H, W) uint8 disagreement: 255 times the share of members whose
+            best class is not the one that most members chose, so 0 where all agree.
         """
         mask = np.empty(image.shape[:2], dtype=np.uint8)
         disagreement = np.empty_like(mask)
-        for band, odd in self.bands_with_disagreement(image):
-            rows = slice(band.top, band.top + len(odd))
-            mask[rows] = decide(band.scores).cpu().numpy()
-            disagreement[rows] = odd.cpu().numpy()
+        for band, differing in self.bands_with_disagreement(image):
+            rows = slice(band.top, band.top + len(differing))
+            mask[rows] = argmax_classes(band.scores).cpu().numpy()
+            disagreement[rows] = differing.cpu().numpy()
         return mask, disagreement
 
     def bands(self, image: np.ndarray) -> Iterator[Band]:
-        """Scores from top to bottom: mean probabilities; for ``majority`` shares of votes, parted by them."""
+        """Yield scores from top to bottom: mean probabilities, or shares of votes whose ties they break."""
         for band, _ in self.bands_with_disagreement(image):
             yield Band(band.top, band.scores.float())
 
     def bands_with_disagreement(self, image: np.ndarray) -> Iterator[tuple[Band, Tensor]]:
-        """The scores, here in float64, and (rows, W) uint8 as :meth:`predict_with_disagreement` has it."""
+        """Yield the scores, here in float64, and (rows, W) uint8 disagreement (0..255)."""
         for top, mean, votes in self._combine(image):
-            odd = 1 - votes.amax(dim=-1) / len(self._members)
-            yield Band(top, self._scores(mean, votes)), odd.mul(255).round().to(torch.uint8)
+            disagreement = 1 - votes.amax(dim=-1) / len(self._members)
+            yield Band(top, self._scores(mean, votes)), disagreement.mul(255).round().to(torch.uint8)
 
     @torch.inference_mode()
     def _combine(self, image: np.ndarray) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Weighted mean (float64) and number of votes (float32), both (rows, W, C), per band."""
+        """Yield per band its top, the weighted mean (float64) and the votes (float32), both (rows, W, C)."""
         streams = [even_bands(member.bands(image), image.shape[0]) for member, _ in self._members]
         for bands in zip(*streams, strict=True):
             scores = [
@@ -104,17 +104,22 @@ class Ensemble:
             yield bands[0].top, mean, votes
 
     def _scores(self, mean: Tensor, votes: Tensor) -> Tensor:
-        """(rows, W, C) that sum to 1 and whose largest is the class decided on."""
+        """Return (rows, W, C) scores that sum to 1 and are highest for the class that the rule chooses."""
         if self.rule == "mean" or mean.shape[-1] == 1:
             return mean
-        # votes are whole numbers, so half a vote in all parts only those with equal votes
+        # vote counts are integers and the means sum to 1, so half the mean can only break ties
         return (votes + 0.5 * mean) / (len(self._members) + 0.5)
 
 
 def even_bands(bands: Iterator[Band], height: int, rows: int = BAND_ROWS) -> Iterator[Band]:
-    """Cut bands of any heights anew into bands of ``rows`` rows (the last one: what is left).
+    """Regroup bands of any height into bands of ``rows`` rows; the last one has the remaining rows.
 
-    What is yielded is a copy where it spans several bands, so at most one band is held.
+    A band that spans several given ones is a copy, so at most one band is held.
+
+    Args:
+        bands: from top to bottom, without gaps.
+        height: rows of all bands together.
+        rows: rows of the new bands.
     """
     held: list[Tensor] = []
     top = 0
@@ -125,14 +130,18 @@ def even_bands(bands: Iterator[Band], height: int, rows: int = BAND_ROWS) -> Ite
             piece = band.scores[at : at + missing]
             at += len(piece)
             if len(piece) < missing:
-                held.append(piece.clone())  # the band's memory is about to be used again
+                held.append(piece.clone())  # the next band reuses this one's memory
                 continue
             yield Band(top, torch.cat([*held, piece]) if held else piece)
             held, top = [], top + rows
 
 
 def _class_order(classes: Sequence[str], member: Predictor) -> list[int]:
-    """Where a member keeps each class; empty if in the same order."""
+    """Return the member's index of each class; an empty list where the order is the same.
+
+    Raises:
+        ConfigError: the member has other classes.
+    """
     own = member.info.classes
     if set(own) != set(classes):
         missing = sorted(set(classes) - set(own)) or ["none"]

@@ -1,4 +1,4 @@
-"""Transforms for test-time augmentation: the symmetries of the square, so no pixel is interpolated or lost."""
+"""Options of a prediction: mode, scales, windows, and the symmetries that test-time augmentation averages over."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 
-class Transform(NamedTuple):
-    """A symmetry of the square: rows and columns are exchanged (or not), then each axis is reversed (or not).
+class Symmetry(NamedTuple):
+    """A symmetry of the square: rows and columns are exchanged or not, then each axis is reversed or not.
+
+    No pixel is interpolated or lost, unlike with rotations by other angles.
 
     Attributes:
-        transpose: whether rows become columns.
-        flip_rows: whether the transformed image is upside down.
-        flip_columns: whether its left is right.
+        transpose: rows become columns.
+        flip_rows: the transformed image is upside down.
+        flip_columns: the transformed image is mirrored left to right.
     """
 
     transpose: bool = False
@@ -23,51 +25,48 @@ class Transform(NamedTuple):
     flip_columns: bool = False
 
     def apply(self, images: Tensor) -> Tensor:
-        """Transform (N, C, H, W) images."""
+        """Transform (N, C, H, W) images to (N, C, H, W) or, transposed, (N, C, W, H)."""
         turned = images.transpose(2, 3) if self.transpose else images
         flipped = [axis for axis, flip in ((2, self.flip_rows), (3, self.flip_columns)) if flip]
         return turned.flip(flipped) if flipped else turned
 
-    def invert(self, results: Tensor) -> Tensor:
-        """Take (N, C, H, W) results of transformed images back to the image's own pixels."""
-        flipped = [axis for axis, flip in ((2, self.flip_rows), (3, self.flip_columns)) if flip]
-        turned = results.flip(flipped) if flipped else results
-        return turned.transpose(2, 3) if self.transpose else turned
 
-
-TRANSFORMS = {
-    "identity": Transform(),
-    "hflip": Transform(flip_columns=True),
-    "vflip": Transform(flip_rows=True),
-    "rot90": Transform(transpose=True, flip_rows=True),  # counter-clockwise, as torch.rot90
-    "rot180": Transform(flip_rows=True, flip_columns=True),
-    "rot270": Transform(transpose=True, flip_columns=True),
-    "transpose": Transform(transpose=True),
+SYMMETRIES = {
+    "identity": Symmetry(),
+    "hflip": Symmetry(flip_columns=True),
+    "vflip": Symmetry(flip_rows=True),
+    "rot90": Symmetry(transpose=True, flip_rows=True),  # counter-clockwise, as torch.rot90
+    "rot180": Symmetry(flip_rows=True, flip_columns=True),
+    "rot270": Symmetry(transpose=True, flip_columns=True),
+    "transpose": Symmetry(transpose=True),
 }
 
 
 Mode = Literal["whole", "sliding", "multiscale"]
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-DEFAULT_WINDOW = 512  # where the training crop is not known, or for the parts of a large scaled image
+DEFAULT_WINDOW = 512  # pixels a side where the training crop is not known
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How an image is predicted.
+    """Options of how an image is predicted.
 
     Attributes:
         mode: ``whole`` (one pass over the image), ``sliding`` (overlapping windows) or ``multiscale``
-            (passes at several scales, each whole or, where large, in windows).
+            (passes at several scales, large scaled images in windows).
         scales: of ``multiscale``, above 0.
-        tta: names from :data:`utils.predict.options.TRANSFORMS` that are averaged; ``identity`` is not implied.
-        window: (height, width) of a window in pixels of the scaled image; ``None`` is the crop that the model
-            was trained on, see :meth:`with_window`.
-        overlap: share of a window that its neighbour covers too, 0 to below 1.
-        margin: pixels at the inner edges of a window that are thrown away.
+        tta: keys of :data:`SYMMETRIES` to average over; ``identity`` is not implied.
+        window: (height, width) of a window in pixels of the scaled image, at least 8; ``None`` is the crop
+            that the model was trained on, see :meth:`with_window`.
+        overlap: share of a window that its neighbour also covers, from 0 to below 1.
+        margin: pixels at the inner edges of a window that are discarded.
         window_batch: windows per forward pass; halved when they do not fit in memory.
         max_whole_pixels: a scaled image of ``multiscale`` with more pixels is predicted in windows of about
-            that many, with seams as wide as those of ``sliding``; no forward pass gets more pixels at once,
-            unless one window has more.
+            this area, with seams as wide as those of ``sliding``; no forward pass gets more pixels at once,
+            unless a single window has more.
+
+    Raises:
+        ValueError: an option is out of range; the message begins with its name.
     """
 
     mode: Mode = "whole"
@@ -84,9 +83,12 @@ class PredictOptions:
             raise ValueError(f"mode: there is no '{self.mode}'; choose whole, sliding or multiscale")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError("scales: one or more numbers above 0 are expected")
-        unknown = [name for name in self.tta if name not in TRANSFORMS]
+        unknown = [name for name in self.tta if name not in SYMMETRIES]
         if unknown or not self.tta:
-            raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(TRANSFORMS)}")
+            raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(SYMMETRIES)}")
+        self._check_windows()
+
+    def _check_windows(self) -> None:
         if self.window is not None and min(self.window) < 8:
             raise ValueError(f"window: {self.window} is too small; at least 8 pixels a side")
         if self.max_whole_pixels < 1:

@@ -1,7 +1,7 @@
-"""Threads in which torch works alone: many small operations are shared out whole, not each one in parts.
+"""Single-threaded torch operations in several threads: many small ones run side by side, none is split.
 
-An operation that several threads share ends with a barrier. Thousands of short ones spend more time there than
-in their work, and on a machine that is busy otherwise each waits for a thread that is not running.
+An operation that torch splits between threads ends with a barrier. Thousands of short operations spend more time
+at their barriers than at work, and on a busy machine each of them waits for a thread that is not running.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ import torch
 Item = TypeVar("Item")
 
 
-def for_each(work: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """Call ``work`` for every item, in as many threads as torch uses; in this one if that is one.
+def map_single_threaded(work: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Call ``work`` for every item, in as many threads as torch uses; no call uses more than one.
 
-    Gradients are off. The calls must not depend on each other's order.
+    The threads are in inference mode. Where torch uses one thread, the calls run in the calling thread.
+
+    Args:
+        work: called in any order and at the same time; an exception ends the map and is raised here.
+        items: what ``work`` is called with.
     """
     threads = torch.get_num_threads()
     if threads == 1:
@@ -32,29 +36,31 @@ def for_each(work: Callable[[Item], None], items: Iterable[Item]) -> None:
     waiting = deque(items)
 
     def drain(_: int) -> None:
-        with torch.inference_mode():  # a setting of each thread
+        with torch.inference_mode():  # the mode belongs to a thread, so every worker enters it
             while waiting:
                 try:
                     item = waiting.popleft()
-                except IndexError:  # another thread was faster
+                except IndexError:  # another thread took the last item
                     return
                 work(item)
 
-    for _ in _pool(threads).map(drain, range(threads)):  # raises what a call raised
+    for _ in _pool(threads).map(drain, range(threads)):  # iterating raises what a worker raised
         pass
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that are started once and kept, as torch's own are."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="serial")
-    together = threading.Barrier(threads)
+    """Worker threads that are started once and kept, as torch keeps its own."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="single")
+    all_started = threading.Barrier(threads)
 
     def start(_: int) -> None:
-        torch.get_num_threads()  # the first question in a thread would set the number anew
-        torch.set_num_threads(1)  # of this thread, and of those that torch meets from now on
-        together.wait()
+        # torch initialises its thread count on the first call in a new thread, so make that call before setting it
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        all_started.wait()
 
     list(pool.map(start, range(threads)))
-    torch.set_num_threads(threads)  # takes back what the others said of threads yet to come
+    # restore the default for threads created later, which the workers' calls changed
+    torch.set_num_threads(threads)
     return pool

@@ -1,4 +1,4 @@
-"""Where the pixels of a result lie on a coarser grid of logits, axis by axis, and how they are read from it."""
+"""Bilinear resampling, axis by axis: of coarse logits to the pixels of the result, and of images to a scale."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from utils.predict.windows import Span, neighbours, source_positions
+from utils.predict.windows import WindowSpan, neighbours, source_positions
 
 
-class Placement(NamedTuple):
-    """Where on the logits' grid the pixels of the result lie, on one axis.
+class AxisMap(NamedTuple):
+    """Positions of the pixels of the result on the grid of a window's logits, on one axis.
 
     Attributes:
         first: first pixel of the result that the logits contribute to.
         stop: the pixel after the last.
         lower: (stop - first,) index of the logits before each pixel.
-        upper: the same after it.
-        fraction: (stop - first,) how far between the two it lies.
-        weight: (stop - first,) float32.
+        upper: (stop - first,) index of the logits after each pixel.
+        fraction: (stop - first,) distance from ``lower`` to the pixel, in 0..1.
+        weight: (stop - first,) float32, weight of the window at each pixel.
     """
 
     first: int
@@ -33,23 +33,23 @@ class Placement(NamedTuple):
     weight: np.ndarray
 
     @classmethod
-    def of(cls, span: Span, padded: int, length: int, reverse: bool) -> Placement:
-        """Place ``length`` logits that cover a window, padded at its end, that was perhaps reversed.
+    def of_window(cls, span: WindowSpan, padded: int, length: int, reverse: bool) -> AxisMap:
+        """Map the pixels of a window to the logits that cover it and its padding.
 
         Args:
             span: the window.
-            padded: its size with the padding that the network adds, in pixels of its input.
+            padded: its size with the padding at its end that the network adds, in pixels of the input.
             length: number of logits on this axis.
-            reverse: whether the network saw the window mirrored on this axis.
+            reverse: the network saw the window mirrored on this axis.
         """
         position = span.size - 1 - span.position if reverse else span.position
         on_grid = (position + 0.5) * (length / padded) - 0.5
         return cls(span.first, span.stop, *neighbours(np.clip(on_grid, 0, length - 1)), span.weight)
 
-    def part(self, start: int, stop: int) -> Placement:
-        """The pixels ``start`` to ``stop`` of the result; both must be inside."""
+    def part(self, start: int, stop: int) -> AxisMap:
+        """Return the map of the pixels ``start`` to ``stop`` of the result, which must lie inside this one."""
         inside = slice(start - self.first, stop - self.first)
-        return Placement(
+        return AxisMap(
             start, stop, self.lower[inside], self.upper[inside], self.fraction[inside], self.weight[inside]
         )
 
@@ -59,17 +59,17 @@ class Placement(NamedTuple):
         return slice(int(self.lower.min()), int(self.upper.max()) + 1)
 
     @property
-    def is_grid(self) -> bool:
-        """Whether the pixels are those logits, one by one and in their order."""
+    def is_identity(self) -> bool:
+        """The pixels are those logits, one by one and in their order."""
         return not self.fraction.any() and bool((np.diff(self.lower) == 1).all())
 
 
-class RowReader(NamedTuple):
-    """Makes rows of the result from rows of logits, by multiplication with a matrix.
+class RowInterpolator(NamedTuple):
+    """Interpolates rows of the result from rows of logits, by a matrix product.
 
     Attributes:
         grid: the rows of logits.
-        matrix: (rows, rows of logits) float32; None where nothing is to be done.
+        matrix: (rows, rows of logits) float32; ``None`` where the rows are those of the logits.
         weight: (rows, 1) float32.
     """
 
@@ -78,10 +78,10 @@ class RowReader(NamedTuple):
     weight: Tensor
 
     @classmethod
-    def of(cls, rows: Placement, share: float, device: torch.device) -> RowReader:
-        """Read ``rows``, whose weights are multiplied by ``share``."""
+    def of(cls, rows: AxisMap, share: float, device: torch.device) -> RowInterpolator:
+        """Make the interpolator of ``rows``, whose weights are multiplied by ``share``."""
         grid, matrix = rows.grid, None
-        if not rows.is_grid:
+        if not rows.is_identity:
             index = np.arange(len(rows.lower))
             mixing = np.zeros((len(index), grid.stop - grid.start), dtype=np.float32)
             mixing[index, rows.upper - grid.start] = rows.fraction
@@ -90,21 +90,21 @@ class RowReader(NamedTuple):
         weight = torch.from_numpy(rows.weight * np.float32(share)).to(device)
         return cls(grid, matrix, weight[:, None])
 
-    def read(self, strip: Tensor) -> Tensor:
-        """(rows of logits, w, C) float32 to (rows, w, C)."""
+    def __call__(self, strip: Tensor) -> Tensor:
+        """Interpolate (rows of logits, w, C) float32 to (rows, w, C)."""
         if self.matrix is None:
             return strip
         return torch.mm(self.matrix, strip.view(len(strip), -1)).view(-1, *strip.shape[1:])
 
 
-class ColumnReader(NamedTuple):
-    """Makes columns of the result from columns of logits, by interpolation between two of them.
+class ColumnInterpolator(NamedTuple):
+    """Interpolates columns of the result from columns of logits, each between two of them.
 
     Attributes:
         grid: the columns of logits.
-        lower: (columns,) index of the one before each; None where nothing is to be done.
-        upper: the same of the one after it.
-        fraction: (columns, 1) float32, how far between the two.
+        lower: (columns,) index of the one before each; ``None`` where the columns are those of the logits.
+        upper: (columns,) index of the one after each.
+        fraction: (columns, 1) float32, distance from ``lower`` in 0..1.
         weight: (columns,) float32.
     """
 
@@ -115,31 +115,31 @@ class ColumnReader(NamedTuple):
     weight: Tensor
 
     @classmethod
-    def of(cls, columns: Placement, device: torch.device) -> ColumnReader:
-        """Read ``columns``."""
+    def of(cls, columns: AxisMap, device: torch.device) -> ColumnInterpolator:
+        """Make the interpolator of ``columns``."""
         grid = columns.grid
         lower, upper = (
             torch.from_numpy(index - grid.start).to(device) for index in (columns.lower, columns.upper)
         )
         fraction = torch.from_numpy(columns.fraction.astype(np.float32)).to(device)
         weight = torch.from_numpy(columns.weight).to(device)
-        return cls(grid, None if columns.is_grid else lower, upper, fraction[:, None], weight)
+        return cls(grid, None if columns.is_identity else lower, upper, fraction[:, None], weight)
 
-    def read(self, strip: Tensor) -> Tensor:
-        """(h, columns of logits, C) float32 to (h, columns, C)."""
+    def __call__(self, strip: Tensor) -> Tensor:
+        """Interpolate (h, columns of logits, C) float32 to (h, columns, C)."""
         if self.lower is None:
             return strip
         return torch.lerp(strip.index_select(1, self.lower), strip.index_select(1, self.upper), self.fraction)
 
 
-_CV2_CHANNELS = 4  # more than these, cv2 does one by one
+_CV2_CHANNELS = 4  # cv2 resizes up to 4 channels together, more of them one by one
 
 
 def source_rows(rows: slice, length: int, source: int) -> slice:
-    """The rows of an image that some rows of it scaled are made from.
+    """Return the rows of an image that some rows of the scaled image are interpolated from.
 
     Args:
-        rows: of the scaled image.
+        rows: rows of the scaled image.
         length: height of the scaled image.
         source: height of the image.
     """
@@ -148,14 +148,14 @@ def source_rows(rows: slice, length: int, source: int) -> slice:
 
 
 def scaled_rows(pixels: Tensor, rows: slice, length: int, source: int, width: int) -> Tensor:
-    """Interpolate bilinearly (pixel centres, edges held).
+    """Interpolate some rows of a scaled image bilinearly (pixel centres, edges held).
 
     Args:
         pixels: (h, w, C) float32, the :func:`source_rows` of the image.
-        rows: of the scaled image.
+        rows: rows of the scaled image.
         length: height of the scaled image.
         source: height of the image.
-        width: of the scaled image.
+        width: width of the scaled image.
 
     Returns:
         (rows, width, C) float32.
@@ -164,7 +164,7 @@ def scaled_rows(pixels: Tensor, rows: slice, length: int, source: int, width: in
     first = int(lower[rows][0])
     low, high = (torch.from_numpy(index[rows] - first).to(pixels.device) for index in (lower, upper))
     between = torch.from_numpy(fraction[rows].astype(np.float32)).to(pixels.device)[:, None, None]
-    narrower = width <= pixels.shape[1]  # the axis that leaves less to do for the other comes first
+    narrower = width <= pixels.shape[1]  # first the axis that leaves less work for the other
     if narrower:
         pixels = _scaled_columns(pixels, width)
     strip = torch.lerp(pixels.index_select(0, low), pixels.index_select(0, high), between)
@@ -172,11 +172,11 @@ def scaled_rows(pixels: Tensor, rows: slice, length: int, source: int, width: in
 
 
 def _scaled_columns(pixels: Tensor, width: int) -> Tensor:
-    """(h, w, C) to (h, width, C)."""
+    """Interpolate (h, w, C) to (h, width, C)."""
     height, _, channels = pixels.shape
     if pixels.device.type == "cpu" and channels <= _CV2_CHANNELS:  # several times faster than torch's
         resized = cv2.resize(pixels.contiguous().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(resized).view(height, width, channels)
     images = pixels.permute(2, 0, 1)[None]
-    (scaled,) = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
-    return scaled.permute(1, 2, 0)
+    scaled: Tensor = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+    return scaled[0].permute(1, 2, 0)

@@ -1,4 +1,4 @@
-"""Rows of a result, handed out from top to bottom as soon as they are complete."""
+"""Rows of the result, accumulated over windows and handed out from top to bottom once they are complete."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from utils.predict.layer import ScoreLayer, add_layers
 from utils.predict.scores import scroll
+from utils.predict.window_logits import WindowLogits, add_windows
 
-BAND_ROWS = 64  # few, so that a result takes little memory; enough to occupy all threads
+BAND_ROWS = 64  # few, so that a band takes little memory; enough to occupy all threads
 
 
 class Band(NamedTuple):
-    """Consecutive rows of a result.
+    """Consecutive rows of the result.
 
     Attributes:
         top: first row.
@@ -27,53 +27,56 @@ class Band(NamedTuple):
     scores: Tensor
 
 
-class Rows:
-    """The rows of a result that are not complete yet.
+class RowAccumulator:
+    """The incomplete rows of the result: windows are added, complete rows are handed out.
+
+    Attributes:
+        next_row: the first row that has not been handed out.
 
     Args:
         height: of the result.
         width: of the result.
         classes: number of classes.
-        tallest: the most rows that one layer touches.
-        device: where the scores are.
+        tallest: the most rows that one window touches.
+        device: device of the scores.
     """
 
     def __init__(self, height: int, width: int, classes: int, tallest: int, device: torch.device) -> None:
-        self.base = 0  # the first incomplete row
+        self.next_row = 0
         self._shape = (min(height, tallest), width, classes)
         self._device = device
-        self._kept: list[ScoreLayer] = []
+        self._kept: list[WindowLogits] = []
         self._buffer: Tensor | None = None
 
-    def add(self, layer: ScoreLayer, *, keep: bool) -> None:
-        """Take a layer in: as it is, or added to a buffer at once."""
+    def add(self, window: WindowLogits, *, keep: bool) -> None:
+        """Add a window: keep its logits as they are, or add its probabilities to a buffer at once."""
         if keep:
-            self._kept.append(layer)
+            self._kept.append(window)
             return
         if self._buffer is None:
             self._buffer = torch.zeros(self._shape, device=self._device)
-        rows = slice(layer.rows.first - self.base, layer.rows.stop - self.base)
-        add_layers(self._buffer[rows], layer.rows.first, [layer])
+        rows = slice(window.rows.first - self.next_row, window.rows.stop - self.next_row)
+        add_windows(self._buffer[rows], window.rows.first, [window])
 
     def complete(self, stop: int) -> Iterator[Band]:
-        """Everything above row ``stop`` is known: hand it out."""
-        while self.base < stop:
+        """Hand out the rows above ``stop``, which no later window touches."""
+        while self.next_row < stop:
             if self._buffer is None:
-                count = min(BAND_ROWS, stop - self.base)
+                count = min(BAND_ROWS, stop - self.next_row)
                 scores = torch.empty((count, *self._shape[1:]), device=self._device)
             else:
-                count = min(len(self._buffer), stop - self.base)
+                count = min(len(self._buffer), stop - self.next_row)
                 scores = self._buffer[:count]
-            add_layers(scores, self.base, self._kept, clear=self._buffer is None)
-            yield Band(self.base, scores)
-            self.base += count
+            add_windows(scores, self.next_row, self._kept, clear=self._buffer is None)
+            yield Band(self.next_row, scores)
+            self.next_row += count
             if self._buffer is not None:
                 scroll(self._buffer, count)
-            self._kept = [layer for layer in self._kept if layer.rows.stop > self.base]
+            self._kept = [window for window in self._kept if window.rows.stop > self.next_row]
 
 
-def logit_bands(layer: ScoreLayer) -> Iterator[Band]:
-    """The only layer's logits, not yet made probabilities."""
-    for top in range(0, layer.rows.stop, BAND_ROWS):
-        rows = layer.row_reader(top, min(top + BAND_ROWS, layer.rows.stop))
-        yield Band(top, layer.logits(rows, layer.columns.first, layer.columns.stop))
+def logit_bands(window: WindowLogits) -> Iterator[Band]:
+    """Bands of the logits of the only window, without the softmax."""
+    for top in range(0, window.rows.stop, BAND_ROWS):
+        rows = window.row_interpolator(top, min(top + BAND_ROWS, window.rows.stop))
+        yield Band(top, window.interpolate(rows, window.columns.first, window.columns.stop))

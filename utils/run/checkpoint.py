@@ -1,9 +1,8 @@
 """Checkpoint files: plain content, written atomically, verified by a hash when they are opened.
 
-A checkpoint is an ordinary ``torch.save`` archive whose zip comment holds the SHA-256 of the rest of
-the file, so that one file verifies itself and every tool that opens zip archives still reads it. It
-holds tensors and plain Python types only and is opened with ``weights_only=True``: nothing in it is
-ever executed.
+A checkpoint is an ordinary ``torch.save`` archive whose zip comment holds the SHA-256 of the rest of the
+file, so a checkpoint verifies itself and every tool that opens zip archives still reads it. It holds tensors
+and plain Python types only and is opened with ``weights_only=True``: nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ _CHUNK = 2**22
 
 
 def save_checkpoint(path: str | Path, state: Mapping[str, Any], *, backup: Path | None = None) -> None:
-    """Write ``state`` so that ``path`` always holds either the old file or the whole new one.
+    """Write ``state`` atomically.
 
     Args:
         path: the file.
         state: tensors and plain Python types.
-        backup: where the file that was at ``path`` goes.
+        backup: new name of the file that was at ``path``; ``None`` replaces it.
 
     Raises:
-        StorageError: the disk is full or the folder cannot be written; ``path`` is as it was.
-        TypeError: ``state`` holds something that is neither a tensor nor plain.
+        StorageError: the disk is full or the folder cannot be written; ``path`` is unchanged.
+        TypeError: a value is neither a tensor nor of a plain type.
     """
     path = Path(path)
     _require_plain(state, "checkpoint")
@@ -67,8 +66,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU after verifying its hash.
 
     Raises:
-        CheckpointError: no such file, damaged, not one of ours, or it holds anything but tensors
-            and plain types (it is not executed).
+        CheckpointError: the file is missing, damaged, not a checkpoint of this program, or holds anything but
+            tensors and plain types (which is not executed).
     """
     path = _find(path)
     verify_checkpoint(path)
@@ -81,10 +80,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 def load_any(path: str | Path) -> dict[str, Any]:
     """Read weights that this or another program saved, for fine-tuning.
 
-    A foreign file carries no hash, so only ours are verified; neither is ever executed.
+    Files of other programs carry no hash, so only our own are verified; nothing in either is ever executed.
 
     Raises:
-        CheckpointError: no such file, damaged, or it holds anything but tensors and plain types.
+        CheckpointError: the file is missing, damaged, or holds anything but tensors and plain types.
     """
     path = _find(path)
     if _is_marked(path):
@@ -96,10 +95,10 @@ def load_any(path: str | Path) -> dict[str, Any]:
 
 
 def verify_checkpoint(path: str | Path) -> None:
-    """Check that every byte of a file is as it was written.
+    """Compare the content of a checkpoint with its hash.
 
     Raises:
-        CheckpointError: it is not, or the file carries no hash.
+        CheckpointError: they differ, or the file carries no hash.
     """
     path = Path(path)
     try:
@@ -119,10 +118,10 @@ def verify_checkpoint(path: str | Path) -> None:
 
 
 def load_newest(candidates: list[Path]) -> tuple[dict[str, Any], Path]:
-    """Load the first candidate that is whole, with a warning for each that is not.
+    """Load the first candidate that is intact, with a warning for each damaged one before it.
 
     Raises:
-        CheckpointError: none is.
+        CheckpointError: none is intact.
     """
     problems = []
     for path in candidates:
@@ -135,8 +134,24 @@ def load_newest(candidates: list[Path]) -> tuple[dict[str, Any], Path]:
     raise CheckpointError("; ".join(problems) or f"{candidates[0]}: no such checkpoint")
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, atomically, by a hard link where the file system has them.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    try:
+        with replacing(target) as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(source, temporary)
+    except OSError as error:
+        raise StorageError(f"{target}: could not be written ({error.strerror})") from error
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of writers that are no longer alive."""
+    """Delete the temporary files of processes that no longer run."""
     for temporary in folder.glob(".*.tmp"):
         writer = temporary.name.split(".")[-2]
         if not (writer.isdigit() and Path(f"/proc/{writer}").exists()):
@@ -164,14 +179,14 @@ def _read(path: Path) -> Any:
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether a file ends as :func:`save_checkpoint` ends it."""
+    """Return whether a file ends in the hash that :func:`save_checkpoint` writes."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _COMMENT_SIZE))
         return file.read(len(_MARK)) == _MARK
 
 
 def _append_hash(file: BinaryIO) -> None:
-    """Add the zip comment. The hash is of the file before that, when its comment length was 0."""
+    """Add the zip comment; the hash is that of the file before, with a comment length of 0."""
     size = file.seek(0, os.SEEK_END)
     file.seek(size - _END_RECORD_SIZE)
     if not file.read().startswith(_END_RECORD):
@@ -182,7 +197,7 @@ def _append_hash(file: BinaryIO) -> None:
 
 
 def _hash(file: BinaryIO, size: int) -> str:
-    """SHA-256 of the first ``size`` bytes with the last two (the comment length) taken as 0."""
+    """Return the SHA-256 of the first ``size`` bytes, with 0 for the last two (the comment length)."""
     digest = hashlib.sha256()
     file.seek(0)
     remaining = size - 2
@@ -197,7 +212,7 @@ def _hash(file: BinaryIO, size: int) -> str:
 
 
 def _require_plain(value: Any, path: str) -> None:
-    """``weights_only`` loading accepts nothing else, so find out before writing."""
+    """Raise a TypeError before writing, because ``weights_only`` loading accepts nothing else."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             _require_plain(item, f"{path}[{key!r}]")
@@ -207,7 +222,7 @@ def _require_plain(value: Any, path: str) -> None:
     elif not (
         value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.Tensor)
     ):
-        raise TypeError(f"{path}: a {type(value).__name__} cannot stand in a checkpoint")
+        raise TypeError(f"{path}: a checkpoint cannot hold a {type(value).__name__}")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -217,19 +232,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give a checkpoint a second name, atomically; costs neither time nor space where links exist.
-
-    Raises:
-        StorageError: it could not be written.
-    """
-    try:
-        with replacing(target) as temporary:
-            try:
-                os.link(source, temporary)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(source, temporary)
-    except OSError as error:
-        raise StorageError(f"{target}: could not be written ({error.strerror})") from error

@@ -1,36 +1,30 @@
-"""The folder of one run: exclusive, locked while in use, with the names of everything in it."""
+"""The folder of one run: the names of its files, used by one process at a time."""
 
 from __future__ import annotations
 
 import atexit
 import json
 import logging
-import os
 import re
 import shutil
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from utils.config.file import save_config
 from utils.errors import ConfigError, StorageError
-from utils.run.checkpoint import remove_leftovers
+from utils.run.checkpoint import link_or_copy, remove_leftovers
+from utils.run.lock import lock_folder
 from utils.system.files import replacing
 from utils.system.logger import log_to_file
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 
 logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """Paths of one run and its machine-readable log.
+    """Paths of one run and its machine-readable log; locked from creation to :meth:`close`.
 
     Args:
         path: the folder, which exists.
@@ -41,7 +35,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._lock = self._acquire_lock()
+        self._unlock: Callable[[], None] | None = lock_folder(self.path)
         remove_leftovers(self.path)
 
     @classmethod
@@ -77,7 +71,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per line and epoch."""
+        """File of one JSON object per line and epoch."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -97,11 +91,30 @@ class RunFolder:
         return self.path / f"checkpoint-epoch{epoch}.pth"
 
     def all_numbered(self) -> list[Path]:
-        """Numbered checkpoints, oldest first."""
+        """Return the numbered checkpoints, oldest first."""
         found = self.path.glob("checkpoint-epoch*.pth")
         return sorted(found, key=lambda p: int(p.stem.removeprefix("checkpoint-epoch")))
 
+    def keep_numbered(self, epoch: int, limit: int) -> None:
+        """Keep :attr:`last` as the checkpoint of an epoch too.
+
+        Args:
+            epoch: the number in its name.
+            limit: numbered checkpoints to keep, the newest first; 0 keeps all.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        link_or_copy(self.last, self.numbered(epoch))
+        for old in self.all_numbered()[:-limit] if limit else []:
+            old.unlink(missing_ok=True)
+
     def append_metrics(self, record: dict[str, Any]) -> None:
+        """Add one line to :attr:`metrics`.
+
+        Raises:
+            ValueError: a number is NaN or infinite, which JSON cannot express.
+        """
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -116,25 +129,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Let another process use the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _acquire_lock(self) -> int | None:
-        """A file descriptor that holds the lock for as long as the process lives."""
-        if fcntl is None:
-            return None
-        try:
-            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from error
-        try:
-            # record locks belong to the process alone: workers that outlive a killed run hold none
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise StorageError(f"{self.path}: another process is training in this folder") from None
-        return lock
+        if self._unlock is not None:
+            self._unlock()
+            self._unlock = None
 
 
 def open_run(
@@ -145,33 +142,35 @@ def open_run(
     *,
     temporary: bool = False,
 ) -> RunFolder:
-    """Make the folder of a new run, or open the one to continue; its config and log are written.
+    """Make the folder of a new run, or open the one to continue; write its config and log.
 
     Args:
-        save_dir: where runs go.
+        save_dir: parent folder of all runs.
         name: the run's name.
         config: saved as strict JSON.
         folder: the run to continue; ``None`` makes a new one.
-        temporary: a new folder is removed when the process ends.
+        temporary: for a check: a new folder is removed when the process ends, and an old one keeps its
+            config and log.
 
     Raises:
         StorageError: the folder cannot be written, or another process is using it.
     """
     run = RunFolder.create(save_dir, name) if folder is None else RunFolder(folder)
     try:
-        save_config(config, run.config)
-        if temporary and folder is None:
-            atexit.register(shutil.rmtree, run.path, ignore_errors=True)
-        else:
+        if folder is None or not temporary:
+            save_config(config, run.config)
+        if not temporary:
             log_to_file(run.log)
             logger.info("Run folder: %s", run.path)
+        elif folder is None:
+            atexit.register(shutil.rmtree, run.path, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{run.path}: cannot be written ({error.strerror})") from error
     return run
 
 
 def checked_name(name: str) -> str:
-    """A name that cannot lead out of its folder.
+    """Return a run's name, normalised to NFKC, if it cannot lead out of its folder.
 
     Raises:
         ConfigError: it holds anything but letters, digits, ``_``, ``-`` and ``.``.
@@ -183,7 +182,7 @@ def checked_name(name: str) -> str:
 
 
 def newest_run(save_dir: str | Path, name: str) -> Path | None:
-    """The run of this name whose checkpoint was written last; None if there is none."""
+    """Return the run of this name whose checkpoint was written last; None if there is none."""
     parent = Path(save_dir) / checked_name(name)
     saved = [*parent.glob("*/last.pth"), *parent.glob("*/previous.pth")]
     return max(saved, key=lambda path: path.stat().st_mtime_ns).parent if saved else None

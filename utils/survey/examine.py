@@ -207,7 +207,7 @@ def _count_classes(split: SplitReport, facts: list[SampleFacts], classes: Sequen
 
 
 def _measure_channels(split: SplitReport, facts: list[SampleFacts]) -> None:
-    """Mean and standard deviation of each channel over all pixels."""
+    """Set the mean and standard deviation of each channel over all pixels."""
     sums = [fact.sums for fact in facts if fact.sums is not None]
     if sums:
         count = sum(fact.size[0] * fact.size[1] for fact in facts if fact.sums is not None)

@@ -121,7 +121,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether training would fail."""
+        """True where training would fail."""
         return any(problem.level == "error" for problem in self.problems())
 
     def problems(self) -> list[Problem]:

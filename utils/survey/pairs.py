@@ -88,13 +88,16 @@ def _image_folders(root: Path) -> dict[Path, list[Path]]:
 
 def _best_match(root: Path, folders: dict[Path, list[Path]]) -> FolderPairs | None:
     """Return the two folders, or the two kinds of files in one, with the most matching names."""
-    best: tuple[tuple[int, int], FolderPairs] | None = None
+    best: tuple[tuple[int, int, int], FolderPairs] | None = None
     for images, masks in product(folders, folders):
         for candidate in _matches(root, images, folders[images], masks, folders[masks]):
             if not _look_like_masks(candidate.pairs):
                 continue
-            training = any(part.lower() in _TRAIN for part in images.relative_to(root).parts)
-            score = (len(candidate.pairs) - len(candidate.unpaired), int(training))
+            parts = images.relative_to(root).parts
+            training = any(part.lower() in _TRAIN for part in parts)
+            # splits often use the same file names: masks of the same split share a folder with the images
+            shared = len(set(parts) & set(masks.relative_to(root).parts))
+            score = (len(candidate.pairs) - len(candidate.unpaired), int(training), shared)
             if best is None or score > best[0]:
                 best = (score, candidate)
     return None if best is None else best[1]

@@ -44,7 +44,7 @@ class FolderFindings(FolderPairs):
 
     @property
     def colour_masks(self) -> bool:
-        """Whether the masks hold colours, not class indices."""
+        """True where the masks hold colours, not class indices."""
         return any(isinstance(value, tuple) for value in self.counts)
 
 

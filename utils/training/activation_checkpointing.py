@@ -1,4 +1,4 @@
-"""Keeps fewer activations for the backward pass: blocks of a network are computed a second time instead.
+"""Activation checkpointing: less memory for the backward pass, which computes blocks of a network again.
 
 Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016.
 """
@@ -16,32 +16,32 @@ from torch.utils.checkpoint import checkpoint
 
 from utils.errors import ConfigError
 
-MOST_LAYERS = 6  # a block holds at most so many convolutions and linear layers
+MOST_LAYERS = 6  # limit of the convolutions and linear layers in a block
 _HEAVY = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def checkpoint_activations(model: nn.Module) -> int:
-    """Make the blocks of a model forget what is inside them until the backward pass needs it.
+    """Make the blocks of a model drop their activations, which the backward pass computes again.
 
-    A block is a largest part of the model with at most :data:`MOST_LAYERS` convolutions: a residual block, a
-    stage of an encoder or a decoder, a head. Of each only the input is kept; in the backward pass its forward
-    pass is run again, with the random state and the precision of the first time, and without moving the
-    statistics of batch norm a second time. Losses, gradients and buffers are those of a run without.
+    A block is a largest part of the model with at most :data:`MOST_LAYERS` convolutions and linear layers: a
+    residual block, a stage of an encoder or a decoder, a head. Only its input is kept. The backward pass runs
+    its forward pass again, with the random state and the precision of the first time, and without updating the
+    statistics of batch norm a second time. Losses, gradients and buffers equal those of a run without.
 
-    The blocks get another class (a subclass of their own), so names in the state dict, copies of the model and
-    ``DataParallel`` stay as they are. Without gradients they compute as always.
+    Each block gets a subclass of its own class, so names in the state dict, copies of the model and
+    ``DataParallel`` work as before. Without gradients, nothing changes.
 
     Args:
         model: changed in place.
 
     Returns:
-        How many blocks there are.
+        The number of blocks.
 
     Raises:
-        ConfigError: the model has none, or only one, so there is nothing to be gained.
+        ConfigError: the model has no blocks, or only one, which would save nothing.
     """
     blocks = _blocks(model)
-    while len(blocks) == 1:  # all in one block would save nothing
+    while len(blocks) == 1:  # a single block would save nothing
         blocks = _blocks(blocks[0])
     if not blocks:
         raise ConfigError(
@@ -54,7 +54,7 @@ def checkpoint_activations(model: nn.Module) -> int:
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
-    """The largest called parts of a module that are small enough, in order."""
+    """Return the largest parts of a module that are called and small enough, in order."""
     found = []
     for child in module.children():
         layers = sum(isinstance(part, _HEAVY) for part in child.modules())
@@ -64,24 +64,24 @@ def _blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def _is_called(module: nn.Module) -> bool:
-    """Whether a module has a forward pass (a ModuleList has none) that can be given to a subclass."""
+    """Return whether a module has a forward pass (a ModuleList has none) that a subclass can override."""
     scripted = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
     return type(module).forward is not nn.Module.forward and not scripted
 
 
 @cache
 def _checkpointed(cls: type[nn.Module]) -> type[nn.Module]:
-    """A subclass of ``cls`` whose call keeps its inputs alone."""
+    """Return a subclass of ``cls`` whose forward pass keeps only its inputs."""
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         compute = partial(cls.forward, self)
         if not torch.is_grad_enabled():
             return compute(*args, **kwargs)
 
-        def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), _buffers_kept(self)
 
-        # a caller may go on filling the list that it passed (DenseNet does)
+        # copied, because a caller may extend the list after the call (DenseNet does)
         given = [list(arg) if isinstance(arg, list) else arg for arg in args]
         return checkpoint(compute, *given, use_reentrant=False, context_fn=contexts, **kwargs)
 
@@ -91,9 +91,9 @@ def _checkpointed(cls: type[nn.Module]) -> type[nn.Module]:
 
 @contextmanager
 def _buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Within it, a forward pass in training mode moves copies of the running statistics.
+    """Let a forward pass in training mode update copies of the running statistics.
 
-    Copies, and not none: autograd must save the same tensors as it did the first time.
+    They cannot be left out: autograd must save the same tensors as it did the first time.
     """
     changing = [part for part in module.modules() if part.training and part._buffers]
     kept = [part._buffers for part in changing]

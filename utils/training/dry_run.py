@@ -1,69 +1,181 @@
-"""Plays a run through once, small, before hours are spent on it: ``train.py --check``."""
+"""Dry run of a training, for ``train.py --check``: the steps of a run, in minutes, without a trace."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor, nn
 
-from utils.run.checkpoint import load_checkpoint
+from utils.config.sections import TrainerSection
+from utils.data.batch import Batch, DeviceBatch
+from utils.data.prefetch import Prefetcher
+from utils.dataset_info import DatasetInfo
+from utils.run.checkpoint import load_checkpoint, save_checkpoint
+from utils.run.folder import RunFolder
+from utils.training.figures import RunningFigures
+from utils.training.process import any_image_size
+from utils.training.stepper import Stepper
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+_STATUS = Path("/proc/self/status")  # Linux; getrusage would count the process that started this one
+_STEPS = 2  # the first step makes the optimizer's state, so the second one needs the most memory
 
-def rehearse(trainer: Any) -> None:
-    """Read a batch, train on it without keeping the step, validate the largest image, save and load.
+
+class Loader(Protocol):
+    """The parts of a :class:`~base.base_dataloader.BaseDataLoader` that a dry run uses."""
+
+    @property
+    def position(self) -> tuple[int, int]: ...
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None: ...
+    def largest_batch(self) -> Batch: ...
+    def __len__(self) -> int: ...
+
+
+class StepwiseTrainer(Protocol):
+    """The parts of a :class:`~trainer.Trainer` that a dry run uses."""
+
+    epoch: int
+    step: int
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def info(self) -> DatasetInfo: ...
+    @property
+    def options(self) -> TrainerSection: ...
+    @property
+    def run(self) -> RunFolder: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def stepper(self) -> Stepper: ...
+    @property
+    def train_loader(self) -> Loader: ...
+    @property
+    def val_loader(self) -> Loader | None: ...
+    @property
+    def val_data(self) -> Prefetcher: ...
+    def train_groups(self, epoch: int) -> Iterator[list[DeviceBatch]]: ...
+    def train_step(self, group: Sequence[DeviceBatch]) -> None: ...
+    def evaluated(self) -> nn.Module: ...
+    def validate_batch(self, model: nn.Module, batch: DeviceBatch, figures: RunningFigures) -> Tensor: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def dry_run(trainer: StepwiseTrainer) -> None:
+    """Take two training steps, validate the largest images, save and load a checkpoint; undo all of it.
+
+    The steps are the trainer's own: a group of batches with auxiliary heads, accumulation, clipping, the
+    optimizer, the schedule and the averaged weights. The log says how much memory they take.
 
     Args:
-        trainer: a :class:`~base.base_trainer.BaseTrainer`, not yet run.
+        trainer: a trainer that is not running; afterwards its state is what it was, to the bit.
 
     Raises:
-        SegwrightError: whatever the run itself would have met.
+        SegwrightError: any error that the run itself would meet.
     """
-    batch = _timed("one training batch", lambda: _first_batch(trainer))
-    _timed("one forward and backward pass", lambda: _forward_backward(trainer, batch))
-    if trainer.val_loader is not None:
-        _timed("the largest validation images", lambda: _validate_largest(trainer))
-    _timed("a checkpoint saved and loaded", lambda: _save_and_load(trainer))
-    steps, epochs = len(trainer.train_loader), trainer.options.epochs
-    logger.info("Ready: %d epochs of %d batches. Nothing was trained or kept.", epochs, steps)
+    steps = min(_STEPS, _steps_left(trainer))
+    if steps < 1:
+        logger.info("Nothing to check: no training step is left of %d epochs", trainer.options.epochs)
+        return
+    with _undone(trainer):
+        _train(trainer, steps)
+        if trainer.val_loader is not None:
+            largest = trainer.val_loader.largest_batch
+            _timed("the largest validation images", lambda: _validate(trainer, largest()))
+        _timed("a checkpoint saved and loaded", lambda: _save_and_load(trainer))
+    epochs = trainer.options.epochs
+    logger.info("Ready: %d epochs of %d batches. Nothing was kept.", epochs, len(trainer.train_loader))
 
 
-def _timed(what: str, work: Callable[[], Any]) -> Any:
+@contextmanager
+def _undone(trainer: StepwiseTrainer) -> Iterator[None]:
+    """Put the trainer back into its state when the block ends, also by an error.
+
+    The state waits on disk, so that it takes none of the memory that the block measures.
+    """
+    loader, training = trainer.train_loader, trainer.model.training
+    position = loader.position
+    with _temporary_checkpoint(trainer, "before") as path:
+        try:
+            yield
+        finally:
+            trainer.load_state_dict(load_checkpoint(path))
+            trainer.model.train(training)
+            loader.set_epoch(*position)
+
+
+@contextmanager
+def _temporary_checkpoint(trainer: StepwiseTrainer, name: str) -> Iterator[Path]:
+    path = trainer.run.path / f"check-{name}.pth"
+    save_checkpoint(path, trainer.state_dict())
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _timed(what: str, work: Callable[[], T]) -> T:
     start = time.perf_counter()
     result = work()
     logger.info("ok: %s (%.2f s)", what, time.perf_counter() - start)
     return result
 
 
-def _first_batch(trainer: Any) -> Any:
-    trainer.train_loader.set_epoch(1)
-    return next(iter(trainer.train_data))
+def _steps_left(trainer: StepwiseTrainer) -> int:
+    """Return the optimizer steps to the end of the run; a schedule may refuse to take more."""
+    size = trainer.options.accumulate_steps
+    epochs = trainer.options.epochs - trainer.epoch + 1
+    return epochs * -(-len(trainer.train_loader) // size) - -(-trainer.step // size)
 
 
-def _forward_backward(trainer: Any, batch: Any) -> None:
-    trainer.model.train()
-    weight = trainer.criterion.normalizer(batch.target)
-    output = trainer.compute(trainer.forward, batch.images)
-    trainer.criterion(output.logits, batch.target, weight).backward()
-    trainer.stepper.optimizer.zero_grad(set_to_none=True)
+def _train(trainer: StepwiseTrainer, steps: int) -> None:
+    trainer.step = 0
+    groups = trainer.train_groups(trainer.epoch)  # kept, because a run too prepares batches ahead
+    group = _timed("the batches of one step", lambda: next(groups))
+
+    def take_steps() -> None:
+        trainer.model.train()
+        for _ in range(steps):
+            trainer.train_step(group)
+        trainer.stepper.schedule.epoch_done(trainer.options.epochs, 0.0)
+
+    _timed("training steps on them", take_steps)
 
 
-@torch.inference_mode()
-def _validate_largest(trainer: Any) -> None:
-    loader = trainer.val_loader
-    batch = loader.largest_batch()
-    trainer.val_data.loader = [batch]
-    for prepared in trainer.val_data:
-        output = trainer.compute(trainer.evaluated(), prepared.images)
-        weight = trainer.criterion.normalizer(prepared.target)
-        trainer.criterion(output.logits, prepared.target, weight)
-    trainer.val_data.loader = loader
+def _validate(trainer: StepwiseTrainer, batch: Batch) -> None:
+    figures = RunningFigures(trainer.info.classes, trainer.device)
+    with any_image_size():
+        trainer.validate_batch(trainer.evaluated(), trainer.val_data.prepare(batch), figures)
+    figures.compute()
 
 
-def _save_and_load(trainer: Any) -> None:
-    trainer.save()
-    trainer.load_state_dict(load_checkpoint(trainer.run.last))
+def _save_and_load(trainer: StepwiseTrainer) -> None:
+    with _temporary_checkpoint(trainer, "after") as path:
+        logger.info("Peak memory: %s", _peak_memory(trainer.device))  # a run does not load what it saves
+        trainer.load_state_dict(load_checkpoint(path))
+
+
+def _peak_memory(device: torch.device) -> str:
+    """Return the most memory taken so far: by torch on a GPU, else by the process."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_reserved(device) / 2**30:.2f} GiB on {device}"
+    if _STATUS.exists():
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return f"{int(lines['VmHWM'].split()[0]) / 2**20:.2f} GiB in the process"
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "not measured on this system"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return f"{peak / (2**30 if sys.platform == 'darwin' else 2**20):.2f} GiB in the process"

@@ -1,4 +1,4 @@
-"""Starts a model from the weights of another one: what fits is taken, the rest stays as it was built."""
+"""Fine-tuning: load what fits of another checkpoint; the rest of the model stays as it was built."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ MINIMUM = 0.5  # share of the model's values that must be found
 
 
 class Transfer(NamedTuple):
-    """What happened to one tensor of the model.
+    """Outcome for one tensor of the model.
 
     Attributes:
-        name: its name.
-        values: how many numbers it has.
-        loaded: how many of them were taken over.
-        what: ``loaded``, ``rows by class``, ``another shape`` or ``not found``.
+        name: name of the tensor.
+        values: number of its values.
+        loaded: number of values that were loaded.
+        outcome: ``loaded``, ``rows by class``, ``another shape`` or ``not found``.
     """
 
     name: str
     values: int
     loaded: int
-    what: str
+    outcome: str
 
 
-def initialise(model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInfo) -> list[Transfer]:
-    """Load what fits of a checkpoint into a model, and log a table of it.
+def load_matching(model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInfo) -> list[Transfer]:
+    """Load the tensors of a checkpoint that fit a model, and log a table of them.
 
     A tensor fits if its name and shape are equal. Where the classes differ, tensors with one row per class
-    are matched by class name (in lower case); if both have equally many, that is every tensor with so many
-    rows. The average weights are taken where the checkpoint has them.
+    are matched by class name (in lower case); if both have equally many classes, every tensor with that many
+    rows is. The averaged weights are preferred where the checkpoint has them.
 
     Args:
-        model: changed in place; left as it was on an error.
+        model: changed in place; unchanged on an error.
         checkpoint: a checkpoint of this project, any ``{"state_dict": ...}``, or a plain state dict; without
             class names, no rows are matched.
         info: the data set that the model is built for.
@@ -52,7 +52,7 @@ def initialise(model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInf
         One entry per tensor of the model.
 
     Raises:
-        CheckpointError: there are no weights in it, or less than half of the model's values are found.
+        CheckpointError: it holds no weights, or less than half of the model's values are found.
     """
     weights = strip_wrappers(_weights(checkpoint))
     old = checkpoint.get("dataset")
@@ -70,12 +70,12 @@ def initialise(model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInf
             f"{first}); it is of another architecture, for which arch.type and arch.args must be the same"
         )
     model.load_state_dict(state)
-    logger.info("%s", describe(table, len(weights.keys() - state.keys())))
+    logger.info("%s", summarise(table, len(weights.keys() - state.keys())))
     return table
 
 
 def strip_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes of wrappers; only one that every name has, so that no real name is cut."""
+    """Remove prefixes of wrappers, but only those that all names share, so that no real name is cut."""
     stripped = dict(weights)
     while True:
         prefix = next((p for p in WRAPPERS if stripped and all(n.startswith(p) for n in stripped)), None)
@@ -84,15 +84,22 @@ def strip_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         stripped = {name[len(prefix) :]: tensor for name, tensor in stripped.items()}
 
 
-def describe(table: Sequence[Transfer], unused: int) -> str:
-    """The table as text: totals, and a line for everything that was not loaded whole."""
+def summarise(table: Sequence[Transfer], unused: int) -> str:
+    """Format the totals, and a line for every tensor that was not loaded completely.
+
+    Args:
+        table: one entry per tensor of the model.
+        unused: tensors of the checkpoint that the model has no place for.
+    """
     values, loaded = sum(t.values for t in table), sum(t.loaded for t in table)
-    whole = sum(t.what == "loaded" for t in table)
+    complete = sum(t.outcome == "loaded" for t in table)
     lines = [
-        f"init_from: {loaded:,} of {values:,} values ({loaded / max(values, 1):.1%}), {whole} of {len(table)} "
-        f"tensors whole; {unused} tensors of the checkpoint not used"
+        f"init_from: {loaded:,} of {values:,} values ({loaded / max(values, 1):.1%}), {complete} of {len(table)} "
+        f"tensors complete; {unused} tensors of the checkpoint not used"
     ]
-    lines += [f"  {t.name:50} {t.what}: {t.loaded:,} of {t.values:,}" for t in table if t.what != "loaded"]
+    lines += [
+        f"  {t.name:50} {t.outcome}: {t.loaded:,} of {t.values:,}" for t in table if t.outcome != "loaded"
+    ]
     return "\n".join(lines)
 
 
@@ -115,27 +122,32 @@ def _transfer(
     if own.shape == other.shape and not per_class:
         own.copy_(other)
         return Transfer(name, own.numel(), own.numel(), "loaded")
-    return _match_rows(name, own, other, old, new)
+    loaded = _copy_rows(own, other, old, new)
+    return Transfer(name, own.numel(), loaded, "rows by class" if loaded else "another shape")
 
 
-def _match_rows(name: str, own: Tensor, other: Tensor, old: Sequence[str], new: Sequence[str]) -> Transfer:
-    """A head's tensor: one row per class, or (a transposed convolution) per class in both first dimensions."""
+def _copy_rows(own: Tensor, other: Tensor, old: Sequence[str], new: Sequence[str]) -> int:
+    """Copy rows of equally named classes; return the number of values copied.
+
+    A tensor has a row per class, or (a transposed convolution) a row and a column per class.
+    """
     by_name = {label.lower(): i for i, label in enumerate(old)}
     pairs = [(i, by_name[label.lower()]) for i, label in enumerate(new) if label.lower() in by_name]
-    is_head = own.ndim > 0 and len(own) == len(new) and other.ndim == own.ndim and len(other) == len(old)
-    if not pairs or not is_head:
-        return Transfer(name, own.numel(), 0, "another shape")
-    targets = torch.tensor([i for i, _ in pairs])
-    sources = torch.tensor([j for _, j in pairs])
+    if not pairs or own.ndim != other.ndim or not _is_per_class(own, other, old, new, axis=0):
+        return 0
+    targets, sources = torch.tensor(pairs).unbind(dim=1)
     if own.shape[1:] == other.shape[1:]:
         own[targets] = other[sources].to(own.dtype)
-        return Transfer(name, own.numel(), own[targets].numel(), "rows by class")
-    square = own.ndim > 1 and own.shape[1] == len(new) and other.shape[1] == len(old)
-    if square and own.shape[2:] == other.shape[2:]:
+        return own[targets].numel()
+    if own.shape[2:] == other.shape[2:] and _is_per_class(own, other, old, new, axis=1):
         block = other[sources][:, sources].to(own.dtype)
         own[targets[:, None], targets[None, :]] = block
-        return Transfer(name, own.numel(), block.numel(), "rows by class")
-    return Transfer(name, own.numel(), 0, "another shape")
+        return block.numel()
+    return 0
+
+
+def _is_per_class(own: Tensor, other: Tensor, old: Sequence[str], new: Sequence[str], axis: int) -> bool:
+    return own.ndim > axis and own.shape[axis] == len(new) and other.shape[axis] == len(old)
 
 
 def start_from(path: str | None, model: nn.Module, info: DatasetInfo) -> None:
@@ -145,4 +157,4 @@ def start_from(path: str | None, model: nn.Module, info: DatasetInfo) -> None:
         CheckpointError: the file is unusable, or less than half of the model's values are in it.
     """
     if path is not None:
-        initialise(model, load_any(path), info)
+        load_matching(model, load_any(path), info)

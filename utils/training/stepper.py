@@ -1,4 +1,4 @@
-"""One optimizer step: backward, the finite check, clipping, loss scaling, the schedule, the average."""
+"""Optimizer step: backward, finite check, clipping, loss scaling, schedule and weight average."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from utils.errors import NonFiniteError
 from utils.system.precision import Precision
 from utils.training.schedule import Schedule
 
-_MAX_OVERFLOWS = 20  # fp16: inf while the loss scale settles is normal; so many in a row are not
+_MAX_OVERFLOWS = 20  # fp16 overflows while the loss scale settles, but not so often in a row
 
 
 class _FiniteCheck(NamedTuple):
-    """Whether a loss is finite: a flag on the host, valid once ``arrived`` (None: at once)."""
+    """Flag on the host that says whether a loss is finite; valid after ``arrived`` (None: at once)."""
 
     finite: Tensor
     arrived: torch.cuda.Event | None
@@ -27,18 +27,18 @@ class _FiniteCheck(NamedTuple):
 
 
 class Stepper:
-    """Turns losses into changes of the weights, and never into a NaN weight.
+    """Updates weights from losses; a loss that is not finite never reaches them.
 
     Args:
         model: the bare model.
-        optimizer: over its trainable parameters.
+        optimizer: optimizer of its trainable parameters.
         schedule: advanced by every step that changed the weights.
         precision: fp16 brings a gradient scaler.
         clip_grad_norm: largest norm of all gradients together; ``None`` does not clip.
-        ema_decay: decay of an average of the weights; ``None`` keeps none.
+        ema_decay: decay of the average of the weights, in 0..1; ``None`` keeps no average.
 
     Attributes:
-        ema: the averaged model in eval mode, or None.
+        ema: the averaged model, or None.
         steps: optimizer steps so far.
     """
 
@@ -59,7 +59,7 @@ class Stepper:
         self.clip_grad_norm = clip_grad_norm
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
-            average = get_ema_multi_avg_fn(ema_decay)
+            average = get_ema_multi_avg_fn(ema_decay)  # type: ignore[no-untyped-call]
             self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
         self.steps = 0
         self._checks: list[_FiniteCheck] = []
@@ -70,18 +70,18 @@ class Stepper:
         """Add the gradients of one batch's share of the step's loss.
 
         Args:
-            loss: scalar.
-            image_ids: named if the loss turns out not to be finite.
+            loss: the share, a scalar.
+            image_ids: names of the batch, for the error if the loss is not finite.
         """
         self._checks.append(_start_check(loss, image_ids))
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self) -> None:
         """Update the weights with the gradients added so far.
 
         Raises:
-            NonFiniteError: a loss, or the norm of clipped gradients, is not finite. The weights are
-                as they were.
+            NonFiniteError: a loss, or the norm of clipped gradients, is not finite; the weights are
+                unchanged.
         """
         self._raise_if_not_finite()
         if self.clip_grad_norm is not None:
@@ -108,6 +108,10 @@ class Stepper:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state; gradients of a step that was not finished are dropped."""
+        self._checks.clear()
+        self._overflows = 0
+        self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["lr_scheduler"])
         self.scaler.load_state_dict(state["scaler"])
@@ -127,7 +131,7 @@ class Stepper:
                 continue
             self._overflows += 1
             if self.scaler.is_enabled() and self._overflows < _MAX_OVERFLOWS:
-                continue  # the scaler finds the same in the gradients, skips the step and scales down
+                continue  # the scaler sees it in the gradients too, skips the step and scales down
             raise self._error("loss", check.image_ids)
 
     def _clip(self, largest: float) -> None:
@@ -147,7 +151,7 @@ class Stepper:
 
 
 def _start_check(loss: Tensor, image_ids: tuple[str, ...]) -> _FiniteCheck:
-    """Start bringing the answer to the host: on a GPU it arrives while the backward pass runs."""
+    """Start the copy of the answer to the host; on a GPU it arrives during the backward pass."""
     finite = torch.isfinite(loss.detach())
     if not finite.is_cuda:
         return _FiniteCheck(finite, None, image_ids)

@@ -90,7 +90,7 @@ def test_a_changed_mask_makes_another_cache(tmp_path):
     assert not np.array_equal(before.numpy(), after.numpy())
 
 
-def test_drawn_pictures_can_be_cached_and_split():
+def test_drawn_images_can_be_cached_and_split():
     loader = Shapes(split="train", num_images=8, image_size=32, batch_size=2, val_split=2, cache="ram")
     plain = Shapes(split="train", num_images=8, image_size=32, batch_size=2, val_split=2)
     assert equal(batches(loader), batches(plain))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,3 +81,38 @@ def test_encoding_does_not_write_to_the_mask():
     digest = hashlib.sha256(mask).hexdigest()
     LabelTable({7: 0, 0: 255}, 1).encode(mask, "m.png")
     assert hashlib.sha256(mask).hexdigest() == digest
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_an_error_of_values_carries_its_facts(dtype):
+    mask = np.array([[0, 9, 1, 7], [255, 9, 0, 0]], dtype)
+    with pytest.raises(LabelError) as caught:
+        identity_table(2).encode(mask, "masks/m.png")
+    error = caught.value
+    assert (error.kind, error.paths) == ("unknown_value", (Path("masks/m.png"),))
+    assert error.values == (7, 9) and error.allowed == (0, 1, 255)
+    assert (error.pixels, error.share, error.first) == (3, 3 / 8, (0, 1))
+
+
+def test_an_error_of_colours_carries_its_facts():
+    table = ColourTable({(0, 0, 0): 0, (255, 0, 0): 1, (0, 0, 255): 255})
+    mask = np.zeros((2, 4, 3), np.uint8)
+    mask[1, 2], mask[1, 3], mask[0, 0] = (1, 2, 3), (1, 2, 3), (255, 0, 0)
+    mask[0, 3] = (9, 9, 9)
+    with pytest.raises(LabelError) as caught:
+        table.encode(mask, "m.png")
+    error = caught.value
+    assert (error.kind, error.paths) == ("unknown_colour", (Path("m.png"),))
+    assert error.values == ((1, 2, 3), (9, 9, 9)) and set(error.allowed) == {
+        (0, 0, 0),
+        (255, 0, 0),
+        (0, 0, 255),
+    }
+    assert (error.pixels, error.share, error.first) == (3, 3 / 8, (0, 3))
+
+
+def test_an_error_of_a_photo_carries_a_bounded_number_of_colours():
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with pytest.raises(LabelError) as caught:
+        ColourTable({(0, 0, 0): 0}).encode(photo, "m.png")
+    assert len(caught.value.values) == 256 and caught.value.pixels > 4000

@@ -11,7 +11,6 @@ from sklearn.metrics import f1_score, jaccard_score
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from utils.evaluation.metrics import ConfusionMatrix, SegmentationMetrics
-from utils.training.loss_meter import LossMeter
 
 CLASSES = ("a", "b", "c")
 
@@ -117,15 +116,3 @@ def test_state_round_trip_and_reset():
     first.reset()
     assert first.matrix.sum() == 0
     assert second.matrix.sum() == 31
-
-
-def test_loss_meter_weights_by_what_the_mean_was_taken_over():
-    meter = LossMeter()
-    meter.update({"loss": torch.tensor(2.0)}, torch.tensor(30.0), torch.tensor(30.0))
-    meter.update({"loss": torch.tensor(8.0)}, torch.tensor(10.0), torch.tensor(10.0))
-    assert meter.compute() == {"loss": pytest.approx(3.5)}
-    copy = LossMeter()
-    copy.load_state_dict(meter.state_dict())
-    assert copy.compute() == meter.compute()
-    meter.reset()
-    assert meter.compute() == {}

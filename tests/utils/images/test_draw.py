@@ -1,4 +1,4 @@
-"""Pictures: right colours at right places, nothing of the input changed."""
+"""Figures: right colours at right places, inputs unchanged."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_blend_mixes_and_leaves_void_clear():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (90, 120, 1), (300, 40, 4)])
-def test_overlay_keeps_the_picture_and_adds_a_legend(shape):
+def test_overlay_keeps_the_image_and_adds_a_legend(shape):
     image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     mask = (np.arange(shape[0] * shape[1]).reshape(shape[:2]) % 2).astype(np.uint8)
-    picture = overlay(image, mask, INFO)
-    assert np.array_equal(picture[: shape[0], : shape[1]], blend(image, mask, INFO))
-    assert picture.shape[0] > shape[0]
-    legend = picture[shape[0] :]
+    figure = overlay(image, mask, INFO)
+    assert np.array_equal(figure[: shape[0], : shape[1]], blend(image, mask, INFO))
+    assert figure.shape[0] > shape[0]
+    legend = figure[shape[0] :]
     assert (legend == (10, 20, 30)).all(axis=-1).any()
-    assert picture.shape[1] >= shape[1]
+    assert figure.shape[1] >= shape[1]
 
 
 def test_grid_has_a_row_per_image_and_hides_what_is_void():

@@ -99,7 +99,7 @@ def test_exif_turns_photos_only_when_asked(tmp_path, orientation):
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".tif"])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_an_error_with_its_name(tmp_path, suffix, share):
-    """D15: cv2 returns a full picture for every truncated JPEG."""
+    """D15: cv2 returns a full image for every truncated JPEG."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / f"a{suffix}")
     data = (tmp_path / f"a{suffix}").read_bytes()
@@ -114,10 +114,10 @@ def test_a_truncated_file_is_an_error_with_its_name(tmp_path, suffix, share):
 def test_flipped_bits_of_a_png_are_an_error(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     array, read = (noise, read_image) if kind == "image" else (noise[..., 0], read_mask)
-    picture = Image.fromarray(array)
+    image = Image.fromarray(array)
     if kind == "palette":
-        picture.putpalette(bytes(range(256)) * 3)
-    picture.save(tmp_path / "a.png")
+        image.putpalette(bytes(range(256)) * 3)
+    image.save(tmp_path / "a.png")
     data = bytearray((tmp_path / "a.png").read_bytes())
     start = data.find(b"IDAT") + 8
     for offset in range(start, len(data) - 30, 97):
@@ -130,7 +130,7 @@ def test_flipped_bits_of_a_png_are_an_error(tmp_path, kind):
 
 def test_missing_empty_and_foreign_files(tmp_path):
     (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "folder.png").mkdir()
     for name, words in {
         "none.jpg": "no such file", "empty.jpg": "empty", "text.jpg": "known format", "folder.png": "folder",
@@ -184,7 +184,9 @@ def test_npy_never_runs_a_pickle(tmp_path):
 def test_channels_must_fit(tmp_path):
     np.save(tmp_path / "seven.npy", np.zeros((4, 5, 7), np.uint16))
     assert read_image(tmp_path / "seven.npy", channels=7).shape == (4, 5, 7)
-    with pytest.raises(DataError, match="has 7 channels; 3 are expected"):
+    with pytest.raises(DataError, match="has 7 channels; 3 are expected") as caught:
         read_image(tmp_path / "seven.npy")
-    with pytest.raises(DataError, match="range is unknown"):
+    assert caught.value.kind == "unsuitable" and caught.value.paths == (tmp_path / "seven.npy",)
+    with pytest.raises(DataError, match="range is unknown") as caught:
         scale_to_uint8(np.zeros((2, 2), np.float32))
+    assert caught.value.kind == "unsuitable"

@@ -24,15 +24,15 @@ def test_known_codes():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_thousand_masks_come_back_exactly(preset):
-    form, rng = PRESETS[preset], np.random.default_rng(0)
+    fmt, rng = PRESETS[preset], np.random.default_rng(0)
     for number in range(1000):
         size = (1, 1) if number < 10 else tuple(rng.integers(1, 12, 2))
         if 10 <= number < 30:
             size = (1, int(rng.integers(1, 40)))
         mask = (rng.random(size) < rng.choice([0, 0.1, 0.5, 0.9, 1])).astype(np.uint8)
-        code = encode(mask, form)
-        assert np.array_equal(decode(code, mask.shape, form), mask)
-        if form.counts == "runs" and code:
+        code = encode(mask, fmt)
+        assert np.array_equal(decode(code, mask.shape, fmt), mask)
+        if fmt.counts == "runs" and code:
             starts, lengths = np.array(code.split(), int).reshape(-1, 2).T
             assert (starts[1:] > starts[:-1] + lengths[:-1]).all() and starts[-1] + lengths[
                 -1
@@ -77,16 +77,16 @@ def test_broken_lengths_are_refused(code):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_tables_round_trip(tmp_path, preset):
-    form = PRESETS[preset]
-    table = RleTable(tmp_path / "t.csv", form, class_index=2)
+    fmt = PRESETS[preset]
+    table = RleTable(tmp_path / "t.csv", fmt, class_index=2)
     table.add(PurePath("b.x.png"), MASK * 2)
     table.add(PurePath("a.png"), MASK)
     table.save()
-    read = read_table(tmp_path / "t.csv", form)
-    ending = form.extension or ""
+    read = read_table(tmp_path / "t.csv", fmt)
+    ending = fmt.extension or ""
     assert list(read) == [f"b.x{ending}", f"a{ending}"]
-    assert np.array_equal(decode(read[f"b.x{ending}"], (3, 4), form), MASK)
-    assert not decode(read[f"a{ending}"], (3, 4), form).any()
+    assert np.array_equal(decode(read[f"b.x{ending}"], (3, 4), fmt), MASK)
+    assert not decode(read[f"a{ending}"], (3, 4), fmt).any()
 
 
 def test_files_are_as_the_competitions_have_them(tmp_path):
@@ -115,9 +115,9 @@ def test_nan_is_an_empty_mask(tmp_path):
 
 
 def test_formats_by_flags():
-    form = find_format("carvana", order="columns", base=0, empty="-1")
-    assert encode(MASK, form) == "2 3 7 1 11 1" and encode(MASK * 0, form) == "-1"
-    assert not decode("-1", (3, 4), form).any()
+    fmt = find_format("carvana", order="columns", base=0, empty="-1")
+    assert encode(MASK, fmt) == "2 3 7 1 11 1" and encode(MASK * 0, fmt) == "-1"
+    assert not decode("-1", (3, 4), fmt).any()
     with pytest.raises(ConfigError, match="tianchi"):
         find_format("kaggle")
     with pytest.raises(ConfigError, match="base"):

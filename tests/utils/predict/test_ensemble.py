@@ -19,7 +19,7 @@ from utils.predict.rows import Band
 
 
 class Fixed(nn.Module):
-    """Gives the same probabilities everywhere."""
+    """A network with the same probabilities at every pixel."""
 
     def __init__(self, probabilities) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Fixed(nn.Module):
 
 
 class Striped(nn.Module):
-    """Another class in every row, so that rows that land elsewhere are seen."""
+    """A network with another class in every row, which shows rows in the wrong place."""
 
     def __init__(self, classes: int = 5, factor: int = 3) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def test_classes_are_matched_by_name():
 
 
 @pytest.mark.parametrize(
-    ("names", "rule", "weights", "words"),
+    ("names", "rule", "weights", "message"),
     [
         ("abd", "mean", None, "lacks c and has d"),
         ("ab", "mean", None, "lacks c"),
@@ -118,9 +118,9 @@ def test_classes_are_matched_by_name():
         ("abc", "majority", [1, 2], "one vote"),
     ],
 )
-def test_members_that_do_not_fit_are_refused(names, rule, weights, words):
+def test_members_that_do_not_fit_are_refused(names, rule, weights, message):
     members = [member(Fixed([0.1] * 3)), member(Fixed([0.1] * len(names)), names)]
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=message):
         Ensemble(members, rule, weights)
 
 
@@ -133,14 +133,14 @@ def test_disagreement_is_the_share_of_members_outvoted():
 @pytest.mark.parametrize(
     "cuts", [[1], [300], [7, 100, 101, 299], [128], [127, 129, 256], list(range(1, 300))]
 )
-def test_bands_are_cut_anew_without_loss(cuts):
+def test_bands_are_regrouped_without_loss(cuts):
     rows = torch.arange(300.0).view(-1, 1, 1).expand(300, 2, 3)
-    edges = [0, *cuts, 300]
+    bounds = [0, *cuts, 300]
     shared = torch.empty(300, 2, 3)
 
     def stream():
-        for a, b in pairwise(edges):
-            shared[: b - a] = rows[a:b]  # memory that is used again, as the predictor's is
+        for a, b in pairwise(bounds):
+            shared[: b - a] = rows[a:b]  # the memory is reused, as the predictor reuses it
             yield Band(a, shared[: b - a])
 
     got = [(band.top, band.scores.clone()) for band in even_bands(stream(), 300, 128)]

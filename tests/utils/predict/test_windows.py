@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from utils.predict.windows import plan_axis, source_positions, window_starts
+from utils.predict.options import PredictOptions
+from utils.predict.windows import plan_axis, plan_scale, source_positions, window_starts
 
 
 @pytest.mark.parametrize("stride", [1, 2, 5, 7])
@@ -51,3 +52,24 @@ def test_a_margin_that_leaves_gaps_is_refused():
         plan_axis(100, 1.0, 16, 12, margin=4)
     spans = plan_axis(100, 1.0, 16, 8, margin=4)
     assert spans[1].first == spans[1].start + 4 and spans[0].first == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "multiscale"}])
+def test_without_need_one_window_covers_the_scaled_image(options):
+    plan = plan_scale(40, 60, 1.5, PredictOptions(window=(8, 8), **options))
+    assert (plan.height, plan.width) == (60, 90)
+    assert [(span.start, span.size) for span in (*plan.rows, *plan.columns)] == [(0, 60), (0, 90)]
+
+
+def test_sliding_windows_have_the_size_and_overlap_asked_for():
+    plan = plan_scale(100, 50, 1.0, PredictOptions(mode="sliding", window=(20, 64), overlap=0.5))
+    assert {span.size for span in plan.rows} == {20} and [span.size for span in plan.columns] == [50]
+    assert max(np.diff([span.start for span in plan.rows])) <= 10
+
+
+@pytest.mark.parametrize("size", [(900, 1000), (10, 4000), (4000, 10)])
+def test_large_windows_keep_below_the_limit_of_pixels(size):
+    options = PredictOptions(mode="multiscale", window=(16, 16), max_whole_pixels=10_000)
+    plan = plan_scale(*size, 1.0, options)
+    assert plan.rows[0].size * plan.columns[0].size <= 10_000
+    assert len(plan.rows) * len(plan.columns) < 2 * size[0] * size[1] / 10_000 + 2

@@ -17,7 +17,7 @@ import torch
 
 from tests.conftest import ROOT
 from utils.errors import CheckpointError, StorageError
-from utils.run.checkpoint import link_or_copy, load_checkpoint, load_newest, save_checkpoint
+from utils.run.checkpoint import link_or_copy, load_any, load_checkpoint, load_newest, save_checkpoint
 from utils.system.rng import capture_rng, restore_rng
 
 
@@ -157,6 +157,51 @@ def test_second_name(saved, tmp_path):
     link_or_copy(saved, best)
     save_checkpoint(saved, {"epoch": 9})
     assert load_checkpoint(best)["epoch"] == 3
+
+
+def test_a_second_name_is_a_copy_where_links_do_not_exist(saved, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(saved, tmp_path / "best.pth")
+    assert (tmp_path / "best.pth").read_bytes() == saved.read_bytes()
+    with pytest.raises(StorageError, match="nowhere.*could not be written"):
+        link_or_copy(saved, tmp_path / "nowhere" / "best.pth")
+
+
+def test_weights_of_other_programs_are_read_and_our_own_verified_first(saved, tmp_path):
+    foreign = tmp_path / "foreign.pth"
+    torch.save({"state_dict": {"w": torch.ones(2)}}, foreign)
+    assert torch.equal(load_any(foreign)["state_dict"]["w"], torch.ones(2))
+    assert load_any(saved)["epoch"] == 3
+    content = bytearray(saved.read_bytes())
+    content[300] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not match its hash"):
+        load_any(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("list.pth", [torch.ones(2)], "holds no weights by name"),
+        ("net.onnx", {}, "is an exported model; give the checkpoint"),
+        ("missing.pth", None, "no such checkpoint"),
+        ("object.pth", {"w": Path("x")}, "more than tensors and plain types"),
+    ],
+)
+def test_files_that_cannot_start_a_run_say_why(tmp_path, name, content, message):
+    if content is not None:
+        torch.save(content, tmp_path / name)
+    with pytest.raises(CheckpointError, match=message):
+        load_any(tmp_path / name)
+
+
+def test_a_checkpoint_of_a_later_format_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "later.pth", {"format": 2, "model": {}})
+    with pytest.raises(CheckpointError, match="not a checkpoint of format 1"):
+        load_checkpoint(tmp_path / "later.pth")
 
 
 _KILLER = """

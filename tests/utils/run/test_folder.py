@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from utils.errors import ConfigError, StorageError
-from utils.run.folder import RunFolder, checked_name, newest_run
+from utils.run.folder import RunFolder, checked_name, newest_run, open_run
 
 
 @pytest.mark.parametrize("name", ["UNet", "a.b-c_1", "Größe", "x" * 200])
@@ -64,18 +65,55 @@ def test_leftovers_of_dead_writers_are_removed(tmp_path):
     assert {name: (run.path / name).exists() for name in names} == names
 
 
-def test_a_killed_process_leaves_no_lock(tmp_path):
+def test_a_folder_in_use_is_refused_until_it_is_closed(tmp_path, monkeypatch):
+    from utils.run import lock
+
+    monkeypatch.setattr(lock, "fcntl", None)  # the portable lock holds within a process too
     run = RunFolder.create(tmp_path, "a")
-    run.close()
-    code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); from utils.run.folder import RunFolder\n"
-        "run = RunFolder(sys.argv[2]); print('locked', flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code, ROOT, run.path], stdout=subprocess.PIPE)
-    holder.stdout.readline()
     with pytest.raises(StorageError, match="another process"):
         RunFolder(run.path)
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
+    run.close()
+    run.close()  # twice does no harm
     RunFolder(run.path).close()
+
+
+def test_numbered_checkpoints_sort_by_number_and_the_oldest_go_first(tmp_path):
+    run = RunFolder.create(tmp_path, "a")
+    for epoch in (9, 10, 100):
+        run.last.unlink(missing_ok=True)  # a new file, as a new checkpoint is
+        run.last.write_text(str(epoch))
+        run.keep_numbered(epoch, 0)
+    assert [path.read_text() for path in run.all_numbered()] == ["9", "10", "100"]
+    run.keep_numbered(101, 2)
+    assert [path.name for path in run.all_numbered()] == [
+        "checkpoint-epoch100.pth",
+        "checkpoint-epoch101.pth",
+    ]
+
+
+def test_a_new_run_gets_its_config_and_a_log(tmp_path, caplog):
+    handlers = list(logging.getLogger().handlers)
+    with caplog.at_level(logging.INFO):
+        run = open_run(str(tmp_path), "a", {"name": "a"}, None)
+    for handler in set(logging.getLogger().handlers) - set(handlers):
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+    assert json.loads(run.config.read_text()) == {"name": "a"}
+    assert f"Run folder: {run.path}" in run.log.read_text()
+
+
+def test_a_check_of_an_old_run_changes_neither_its_config_nor_its_log(tmp_path):
+    run = RunFolder.create(tmp_path, "a")
+    run.close()
+    run.config.write_text("{}")
+    opened = open_run(str(tmp_path), "a", {"name": "changed"}, run.path, temporary=True)
+    assert opened.path == run.path and run.config.read_text() == "{}" and not run.log.exists()
+
+
+def test_a_new_run_of_a_check_is_removed_when_the_process_ends(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from utils.run.folder import open_run\n"
+        "run = open_run(sys.argv[2], 'a', {}, None, temporary=True); assert run.config.exists()"
+    )
+    subprocess.run([sys.executable, "-c", code, ROOT, tmp_path], check=True)
+    assert not list((tmp_path / "a").iterdir())

@@ -5,7 +5,7 @@ import pytest
 from utils.survey.defaults import choose_defaults, find_group
 
 
-def recipe(
+def defaults(
     count=100, size=(512, 512), shares=(0.8, 0.2), channels=3, val_share=0.2, sizes=None, thickness=0.0
 ):
     names = [f"{number:04d}" for number in range(count)]
@@ -16,7 +16,7 @@ def recipe(
 @pytest.mark.parametrize("size", [(20, 90), (64, 64), (480, 360), (1280, 1918), (4000, 6000)])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_any_folder_gets_a_run_that_fits_and_is_long_enough(count, size, classes):
-    made = recipe(count, size, (1 / classes,) * classes)
+    made = defaults(count, size, (1 / classes,) * classes)
     images = round(count * 0.8)
     steps = images * made.repeat // made.batch
     assert made.crop % 32 == 0 and (made.crop <= min(size) or made.crop == 32)
@@ -26,38 +26,38 @@ def test_any_folder_gets_a_run_that_fits_and_is_long_enough(count, size, classes
     assert made.batch * made.crop**2 <= 8 * 256**2 or made.batch == 2
 
 
-def test_large_pictures_get_a_larger_crop_and_a_smaller_batch():
-    small, large = recipe(size=(512, 512)), recipe(size=(1280, 1918))
+def test_large_images_get_a_larger_crop_and_a_smaller_batch():
+    small, large = defaults(size=(512, 512)), defaults(size=(1280, 1918))
     assert (small.crop, small.batch) == (256, 8) and (large.crop, large.batch) == (512, 2)
 
 
-def test_things_that_fill_the_picture_are_trained_on_whole_pictures_of_varied_colour():
-    thin, thick = recipe(thickness=0.02), recipe(thickness=0.3)
+def test_large_objects_are_trained_on_whole_images_of_varied_colour():
+    thin, thick = defaults(thickness=0.02), defaults(thickness=0.3)
     assert (thin.crop, thin.batch, thin.jitter) == (256, 8, 0)
     assert (thick.crop, thick.batch, thick.jitter) == (512, 2, 0.2)
     assert thick.train_options(512)["saturation"] == 0.2 and "saturation" not in thin.train_options(512)
-    assert recipe(thickness=0.3, channels=1).jitter == 0
-    assert recipe(608, thickness=0.3, val_share=0).epochs == 4
+    assert defaults(thickness=0.3, channels=1).jitter == 0
+    assert defaults(608, thickness=0.3, val_share=0).epochs == 4
 
 
 def test_few_images_are_passed_over_often_and_many_are_not():
-    assert recipe(12).repeat == 32 and recipe(1000).repeat == 1
+    assert defaults(12).repeat == 32 and defaults(1000).repeat == 1
 
 
 def test_loss_and_weights_follow_the_classes():
-    assert recipe(shares=(0.99, 0.01)).loss == "CE_DiceLoss"
-    assert recipe(shares=(0.99, 0.01)).class_weights is None  # the Dice term counts both alike
-    assert recipe(shares=(0.6, 0.39, 0.01)).class_weights == "median"
-    assert recipe(shares=(0.4, 0.3, 0.3)).class_weights is None
+    assert defaults(shares=(0.99, 0.01)).loss == "CE_DiceLoss"
+    assert defaults(shares=(0.99, 0.01)).class_weights is None  # the Dice term counts both alike
+    assert defaults(shares=(0.6, 0.39, 0.01)).class_weights == "median"
+    assert defaults(shares=(0.4, 0.3, 0.3)).class_weights is None
 
 
-def test_pictures_of_one_size_are_scaled_little():
-    assert recipe().scale == (0.8, 1.25)
-    assert recipe(sizes=[(400, 500), (500, 400), (480, 640)]).scale == (0.5, 2.0)
+def test_images_of_one_size_are_scaled_little():
+    assert defaults().scale == (0.8, 1.25)
+    assert defaults(sizes=[(400, 500), (500, 400), (480, 640)]).scale == (0.5, 2.0)
 
 
 def test_images_are_kept_in_memory_if_they_fit():
-    assert recipe(100).cache == "ram" and recipe(5000, (1280, 1918)).cache is None
+    assert defaults(100).cache == "ram" and defaults(5000, (1280, 1918)).cache is None
 
 
 @pytest.mark.parametrize(("names", "grouped"), [

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import dataloaders
-from base import BaseDataLoader
-from utils.config.factory import check
+from tests.experiments import problems_of
 from utils.errors import ConfigError
 from utils.survey.probe import FolderFindings
 from utils.survey.propose import class_shares, describe_proposal, make_config, propose_labels
@@ -58,8 +56,7 @@ def test_the_config_is_plain_and_has_no_mistake(changes):
     data.images = changes.get("images", data.images)
     config = make_config(data, Path("data/mine"), "mine")
     assert json.loads(json.dumps(config)) == config
-    for section in ("train_loader", "val_loader"):
-        assert not check(dataloaders, BaseDataLoader, config[section], section)
+    assert problems_of(config) == []
     train, val = config["train_loader"]["args"], config["val_loader"]["args"]
     assert ("val_fraction" in train) == (not data.splits) and train["split"] != val["split"]
     assert (

@@ -103,7 +103,7 @@ def test_evaluation_is_untouched():
     assert isinstance(model.inc, nn.Sequential) and type(model.inc).__name__ == "Sequential"
 
 
-def test_a_whole_run_is_the_same_run(tmp_path):
+def test_a_complete_run_is_the_same_run(tmp_path):
     states = []
     for wanted in (False, True):
         torch.manual_seed(0)
@@ -122,3 +122,8 @@ def test_a_whole_run_is_the_same_run(tmp_path):
 def test_a_model_without_blocks_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="activation_checkpointing: TinyNet is not made of blocks"):
         make_trainer(tmp_path / "run", model=TinyNet(3), activation_checkpointing=True)
+
+
+def test_a_model_of_one_block_is_divided_further():
+    inner = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1)), nn.Sequential(nn.Conv2d(4, 2, 1)))
+    assert checkpoint_activations(nn.Sequential(inner)) == 2

@@ -8,7 +8,7 @@ from torch import nn
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError
-from utils.training.finetune import describe, initialise, strip_wrappers
+from utils.training.finetune import load_matching, strip_wrappers, summarise
 
 
 def info(*classes):
@@ -27,10 +27,10 @@ def checkpoint(model, *classes, **more):
     return {"model": model.state_dict(), "dataset": info(*classes).to_plain(), **more}
 
 
-def test_the_same_classes_are_loaded_whole():
+def test_the_same_classes_are_loaded_completely():
     old, new = network(3, 0), network(3, 1)
-    table = initialise(new, checkpoint(old, "a", "b", "c"), info("a", "b", "c"))
-    assert {entry.what for entry in table} == {"loaded"}
+    table = load_matching(new, checkpoint(old, "a", "b", "c"), info("a", "b", "c"))
+    assert {entry.outcome for entry in table} == {"loaded"}
     assert all(
         torch.equal(a, b) for a, b in zip(old.state_dict().values(), new.state_dict().values(), strict=True)
     )
@@ -39,22 +39,22 @@ def test_the_same_classes_are_loaded_whole():
 def test_head_rows_follow_the_class_names():
     old, new = network(3, 0), network(4, 1)
     before = {k: v.clone() for k, v in new.state_dict().items()}
-    table = initialise(new, checkpoint(old, "road", "sky", "car"), info("Sky", "tree", "Car", "bird"))
+    table = load_matching(new, checkpoint(old, "road", "sky", "car"), info("Sky", "tree", "Car", "bird"))
     assert torch.equal(new[0].weight, old[0].weight)
     assert torch.equal(new[2].weight[[0, 2]], old[2].weight[[1, 2]])
     assert torch.equal(new[2].bias[[0, 2]], old[2].bias[[1, 2]])
     assert torch.equal(new[2].weight[[1, 3]], before["2.weight"][[1, 3]])
     assert torch.equal(new[3].weight[0, 2], old[3].weight[1, 2])  # rows and columns are classes
     assert torch.equal(new[3].weight[1], before["3.weight"][1])
-    kinds = {entry.name: entry.what for entry in table}
+    kinds = {entry.name: entry.outcome for entry in table}
     assert kinds["2.weight"] == kinds["3.weight"] == "rows by class" and kinds["0.weight"] == "loaded"
-    text = describe(table, 0)
+    text = summarise(table, 0)
     assert "2.bias" in text and "rows by class: 2 of 4" in text and "0.weight" not in text
 
 
 def test_permuted_classes_of_equal_number_are_matched_too():
     old, new = network(3, 0), network(3, 1)
-    initialise(new, checkpoint(old, "a", "b", "c"), info("c", "a", "b"))
+    load_matching(new, checkpoint(old, "a", "b", "c"), info("c", "a", "b"))
     assert torch.equal(new[2].weight, old[2].weight[[2, 0, 1]])
 
 
@@ -62,7 +62,7 @@ def test_permuted_classes_of_equal_number_are_matched_too():
 def test_wrappers_are_stripped(prefix):
     old, new = network(3, 0), network(3, 1)
     state = {prefix + k: v for k, v in old.state_dict().items()}
-    initialise(new, {"state_dict": state}, info("a", "b", "c"))
+    load_matching(new, {"state_dict": state}, info("a", "b", "c"))
     assert torch.equal(new[2].weight, old[2].weight)
 
 
@@ -74,7 +74,7 @@ def test_only_a_prefix_of_every_name_is_a_wrapper():
 
 def test_average_weights_are_preferred():
     plain, average, new = network(3, 0), network(3, 1), network(3, 2)
-    initialise(new, checkpoint(plain, "a", "b", "c", ema=average.state_dict()), info("a", "b", "c"))
+    load_matching(new, checkpoint(plain, "a", "b", "c", ema=average.state_dict()), info("a", "b", "c"))
     assert torch.equal(new[0].weight, average[0].weight)
 
 
@@ -82,11 +82,11 @@ def test_refuses_when_almost_nothing_fits_and_changes_nothing():
     old, new = nn.Sequential(nn.Conv2d(3, 9, 3)), network(3, 1)
     before = {k: v.clone() for k, v in new.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"init_from: only 0 of the model's .*first missing: 0\.weight"):
-        initialise(new, checkpoint(old, "a", "b", "c"), info("a", "b", "c"))
+        load_matching(new, checkpoint(old, "a", "b", "c"), info("a", "b", "c"))
     assert all(torch.equal(before[k], v) for k, v in new.state_dict().items())
 
 
 @pytest.mark.parametrize("nothing", [{}, {"model": {}}, {"epoch": 3, "config": {"a": 1}}])
 def test_a_file_without_weights_is_refused(nothing):
     with pytest.raises(CheckpointError, match="holds no weights"):
-        initialise(network(3, 0), nothing, info("a", "b", "c"))
+        load_matching(network(3, 0), nothing, info("a", "b", "c"))

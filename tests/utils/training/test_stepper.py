@@ -122,3 +122,14 @@ def test_state_survives():
     assert first.scaler.state_dict() == second.scaler.state_dict()
     for a, b in zip(first.ema.parameters(), second.ema.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_loading_a_state_drops_a_step_that_was_not_finished():
+    stepper = make()
+    state = stepper.state_dict()
+    stepper.backward(loss_of(stepper, factor=math.nan), ("bad",))
+    stepper.load_state_dict(state)
+    assert all(p.grad is None for p in stepper.model.parameters())
+    stepper.backward(loss_of(stepper))
+    stepper.step()  # the loss that was not finite is forgotten too
+    assert stepper.steps == 1

@@ -1,0 +1,75 @@
+"""Images that a command line names: folders, patterns, lists, and the outputs that are none of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from utils.errors import DataError
+from utils.inference.inputs import find_images
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name in ("b.JPG", "a.png", "deep/c.jpg", "deep/er/d.tif", "notes.md", "out/a.png"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path / "in"
+
+
+def names(given: object, *args, **options) -> list[str]:
+    return [image.relative.as_posix() for image in find_images(str(given), *args, **options)]
+
+
+def test_a_folder_is_searched_with_its_subfolders_in_order(folder):
+    assert names(folder) == ["a.png", "b.JPG", "deep/c.jpg", "deep/er/d.tif", "out/a.png"]
+    assert names(folder, ["jpg"]) == names(folder, [".JPG"]) == ["b.JPG", "deep/c.jpg"]
+    assert all(image.path == folder / image.relative for image in find_images(str(folder)))
+
+
+def test_the_output_folder_is_left_out_unless_it_is_the_input_folder(folder):
+    assert "out/a.png" not in names(folder, exclude=folder / "out")
+    assert "out/a.png" not in names(folder / "**" / "*", exclude=folder / "deep" / ".." / "out")
+    assert names(folder, exclude=folder) == names(folder)
+    assert names(folder / "*.png", exclude=folder) == ["a.png"]
+
+
+def test_names_of_a_pattern_begin_at_its_first_wildcard(folder):
+    assert names(folder / "*.png") == ["a.png"]
+    assert names(folder / "d*" / "*.jpg") == ["deep/c.jpg"]
+    assert names(folder / "deep" / "**" / "*") == ["c.jpg", "er/d.tif"]
+
+
+def test_a_file_given_by_name_is_taken_whatever_its_extension(folder):
+    assert names(folder / "notes.md") == ["notes.md"]
+    assert names(folder / "a.png", ["jpg"]) == ["a.png"]
+
+
+def test_a_list_keeps_its_order_and_stays_inside_the_output_folder(folder):
+    (folder / "list.txt").write_text(f"\ufeffdeep/c.jpg\r\n\n../in/a.png\n{folder}/b.JPG\n")
+    found = find_images(str(folder / "list.txt"))
+    assert [image.path.resolve() for image in found] == [
+        folder / "deep" / "c.jpg",
+        folder / "a.png",
+        folder / "b.JPG",
+    ]
+    assert [image.relative.as_posix() for image in found[:2]] == ["deep/c.jpg", "in/a.png"]
+    assert not any(image.relative.is_absolute() or ".." in image.relative.parts for image in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("none", "no such"), ("empty", "no image"), ("*.webp", "no image"),
+        ("empty.txt", "empty"), ("bad.lst", "list"),
+    ],
+)  # fmt: skip
+def test_nothing_to_predict_is_an_error_that_names_the_input(folder, given, message):
+    (folder / "empty").mkdir()
+    (folder / "empty.txt").write_text(" \n")
+    (folder / "bad.lst").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(DataError, match=message) as error:
+        find_images(str(folder / given))
+    assert given in str(error.value)
