@@ -44,8 +44,8 @@ def test_another_shape_no_number_or_an_error_is_a_difference_everywhere():
 
 def test_logits_on_the_networks_own_grid_count_too():
     exact, exported = Scaled(1), Scaled(1)
-    exact.unfitted = exact.forward
-    exported.unfitted = Scaled(2).forward
+    exact.forward_coarse = exact.forward
+    exported.forward_coarse = Scaled(2).forward
     assert compare(exact, exact, 1, SHAPE).holds and not compare(exact, exported, 1, SHAPE).holds
 
 

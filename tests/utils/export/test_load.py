@@ -23,10 +23,10 @@ def test_a_file_gives_the_logits_of_its_network_on_both_grids(written):
     assert facts.info == make_info() and facts.stride == model.stride == 4
     native, images = make_small(), torch.randn(2, 3, 30, 41, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(model(images).logits, native(images).logits)
-    assert hasattr(model, "unfitted") is (written.suffix != ".pt2")  # torch.export records one function
-    if hasattr(model, "unfitted"):
-        assert model.unfitted(images).logits.shape == (2, 4, 8, 11)
-        torch.testing.assert_close(model.unfitted(images).logits, native.unfitted(images).logits)
+    assert hasattr(model, "forward_coarse") is (written.suffix != ".pt2")  # torch.export records one function
+    if hasattr(model, "forward_coarse"):
+        assert model.forward_coarse(images).logits.shape == (2, 4, 8, 11)
+        torch.testing.assert_close(model.forward_coarse(images).logits, native.forward_coarse(images).logits)
 
 
 @pytest.mark.parametrize("suffix", [".torchscript", ".pt2"])
