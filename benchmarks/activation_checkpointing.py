@@ -1,10 +1,10 @@
-"""Peak memory and time of training steps with and without ``trainer.activation_checkpointing``.
+"""Peak memory and time of training steps, with and without ``trainer.activation_checkpointing``.
 
     python benchmarks/activation_checkpointing.py [--models PSPNet UNet] [--batch 4] [--side 384]
 
-Each case is a process of its own: three steps of forward and backward on random images, bf16 where the CPU has
-it. Printed: the process's peak memory less what it had before the first step (weights and program), and the
-median CPU time of a step, which other programs change less than the time on the clock.
+Each case is a process of its own: three forward and backward passes on random images, in bf16 where the CPU has
+it. Printed are the peak memory less the memory before the first step (weights and program), and the median CPU time
+of a step, on which other programs have less influence than on elapsed time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLASSES = 21
 
 
 def measure(name: str, wanted: bool, batch: int, side: int) -> None:
-    """Train three steps; print the gigabytes added and the seconds of a step."""
+    """Train three steps; print the gigabytes they added and the CPU seconds of a step."""
     import torch
 
     import models

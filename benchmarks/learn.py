@@ -1,11 +1,10 @@
-"""Shows that every model learns: 60 steps on eight real CamVid images must at least halve the loss.
+"""Proof that every model learns: 60 steps on eight real CamVid images must at least halve the loss.
 
     python benchmarks/learn.py DATA_DIR [--models UNet PSPNet] [--steps 60]
 
-From random weights (nothing is downloaded), on the smallest backbone of each model, images reduced to 64x96,
-batches of 4, AdamW with a learning rate of 0.001 (ENet 0.005). Prints the mean loss of the first and of
-the last pass over the eight images, and the share of their pixels that the trained model gets right in eval
-mode.
+Each model starts from random weights (nothing is downloaded), on its smallest backbone. Images are reduced to
+64x96 pixels, batches have 4 of them, and AdamW has a learning rate of 0.001 (ENet 0.005). Printed are the mean
+loss of the first and of the last pass over the eight images, and the pixel accuracy of the trained model in eval mode.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ RATES = {"ENet": 5e-3}  # narrow, with a norm after every convolution: slow at t
 
 
 def eight_images(data_dir: str) -> tuple[Tensor, Tensor]:
-    """(8, 3, 64, 96) normalised images and (8, 64, 96) labels, spread over the training split."""
+    """Load (8, 3, 64, 96) normalised images and their (8, 64, 96) targets, spread over the training split."""
     dataset = CamVidDataSet(data_dir=data_dir, split="train", val=True)
     images, labels = [], []
     for index in np.linspace(0, len(dataset) - 1, 8).astype(int):
@@ -65,7 +64,7 @@ def eight_images(data_dir: str) -> tuple[Tensor, Tensor]:
 def learn(
     model: BaseModel, images: Tensor, labels: Tensor, steps: int, rate: float
 ) -> tuple[float, float, float]:
-    """Loss at the start, loss at the end, pixel accuracy at the end."""
+    """Train a model; returns its loss at the start and at the end, and its pixel accuracy at the end."""
     criterion = CrossEntropyLoss2d()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     model.train()

@@ -1,10 +1,10 @@
-"""Times training steps and inference of our models against segmentation-models-pytorch's equivalents.
+"""Time of training steps and inference, against the equivalent networks of segmentation-models-pytorch.
 
     python benchmarks/models.py [--rounds 3] [--only UNet] [--precision fp32]
 
-Pairs take turns in one process; ratios are of medians of seconds per GMAC (the pairs differ in size, so
-each time is divided by the multiply-accumulates of its network). Above 1 ours is faster. Peak memory is that
-of a training step in a process of its own.
+The networks of a pair take turns in one process. Because they differ in size, each time is divided by the
+multiply-accumulates of its network; ratios are of the medians of seconds per GMAC, and above 1 ours is faster.
+Peak memory is that of a training step in a process of its own.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PAIRS = {
 
 
 def build(pair: str, side: str) -> nn.Module:
+    """Build our network of a pair (``side`` is ``ours``) or the other one."""
     ours, theirs = PAIRS[pair]
     if side == "ours":
         return getattr(models, ours[0])(CLASSES, **ours[1])
@@ -47,6 +48,7 @@ def build(pair: str, side: str) -> nn.Module:
 
 
 def gmacs(pair: str, side: str) -> float:
+    """Count the multiply-accumulates of one image, in units of 10^9."""
     with torch.device("meta"):
         network = build(pair, side).eval()
         counter = FlopCounterMode(display=False)
@@ -56,7 +58,7 @@ def gmacs(pair: str, side: str) -> float:
 
 
 class Case:
-    """One network and its optimizer, ready to be timed."""
+    """A network and its optimizer, with a batch of random images."""
 
     def __init__(self, pair: str, side: str, precision: str) -> None:
         torch.manual_seed(0)
@@ -68,12 +70,14 @@ class Case:
         self.precision = precision
 
     def compute(self) -> torch.Tensor:
+        """Run a forward pass; returns the logits."""
         cast = torch.autocast("cpu", torch.bfloat16) if self.precision == "bf16" else contextlib.nullcontext()
         with cast:
             output = self.network(self.images)
         return output if isinstance(output, torch.Tensor) else output.logits
 
     def train_step(self) -> float:
+        """Measure a training step in seconds."""
         self.network.train()
         start = time.perf_counter()
         loss = nn.functional.cross_entropy(self.compute().float(), self.target)
@@ -83,6 +87,7 @@ class Case:
         return time.perf_counter() - start
 
     def infer(self) -> float:
+        """Measure a forward pass in eval mode in seconds."""
         self.network.eval()
         start = time.perf_counter()
         with torch.inference_mode():
@@ -91,7 +96,7 @@ class Case:
 
 
 def peak_gigabytes() -> float:
-    """Most memory this process had; not ``ru_maxrss``, which begins with that of the process that started it."""
+    """Read the peak memory of this process, without that of its parent, which ``ru_maxrss`` includes."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -100,11 +105,13 @@ def peak_gigabytes() -> float:
 
 
 def peak_memory(pair: str, side: str, precision: str) -> float:
+    """Measure the peak memory of a training step, in gigabytes, in a process of its own."""
     command = [sys.executable, __file__, "--memory", pair, side, precision]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def measure(pair: str, precision: str, rounds: int) -> None:
+    """Print one line of the table for training and one for inference."""
     cases = {side: Case(pair, side, precision) for side in ("ours", "smp")}
     work = {side: gmacs(pair, side) for side in cases}
     times: dict[tuple[str, str], list[float]] = {}

@@ -1,10 +1,10 @@
-"""Times training steps: the epoch loop against a bare loop, and the defaults against plain fp32 NCHW.
+"""Time of training steps: the epoch loop against a bare loop, and the defaults against plain fp32 NCHW.
 
     python benchmarks/train_step.py [--rounds 5] [--steps 4]
 
-The epoch loop and the bare loop take turns, some steps each, in one process and with one model, because two
-processes that do the same differ by several percent. The defaults and plain fp32 NCHW run in processes of their
-own (the allocator setting belongs to the process), in turns too. Also printed: the peak memory of each process.
+The epoch loop and the bare loop take turns, some steps each, in one process and with one model, because two equal
+processes differ by several percent. The defaults and plain fp32 NCHW take turns in processes of their own, because
+the allocator setting belongs to the process. The peak memory of each process is printed too.
 """
 
 from __future__ import annotations
@@ -14,11 +14,22 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+if TYPE_CHECKING:  # torch is for the measured processes only
+    import torch
+
+    from base import BaseModel
+    from utils.data.batch import Batch
+    from utils.dataset_info import DatasetInfo
+    from utils.system.precision import Precision
 
 CASES = {"UNet": (4, 256, {}), "FCN8s": (2, 256, {"pretrained": False})}  # batch, side, arguments
 NUM_CLASSES = 21
@@ -44,13 +55,14 @@ def main() -> None:
 
 
 def run_case(model: str, way: str, steps: int) -> tuple[float, ...]:
-    """One process: seconds per step (medians) of the epoch loop, where that runs, and of the bare one; peak GB."""
+    """Run one process: median seconds per step of the epoch loop (``ours`` only) and the bare loop, and peak GB."""
     command = [sys.executable, __file__, "--case", model, way, "--steps", str(steps)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return tuple(map(float, output[-3 if way == "ours" else -2 :]))
 
 
 def report(model: str, ours: list[tuple[float, ...]], plain: list[tuple[float, ...]]) -> None:
+    """Print the medians and ranges of all rounds."""
     batch, side, _ = CASES[model]
     print(f"{model}, batch {batch}, {side}x{side}, {NUM_CLASSES} classes")
     lines = (
@@ -70,7 +82,7 @@ def report(model: str, ours: list[tuple[float, ...]], plain: list[tuple[float, .
 
 
 def measure(name: str, way: str, steps: int) -> None:
-    """Runs inside the child process."""
+    """Measure a case in this process, and print what :func:`run_case` reads."""
     import numpy as np
     import torch
 
@@ -101,8 +113,10 @@ def measure(name: str, way: str, steps: int) -> None:
     print(*map(statistics.median, times), peak)
 
 
-def bare_loop(model, host, precision, layout, steps):
-    """The shortest loop that trains: the same model, batch, loss and precision. Seconds of each step."""
+def bare_loop(
+    model: BaseModel, host: Batch, precision: Precision, layout: torch.memory_format, steps: int
+) -> list[float]:
+    """Train with the shortest loop possible: same model, batch, loss and precision; seconds of each step."""
     import torch
     import torch.nn.functional as F
 
@@ -121,13 +135,33 @@ def bare_loop(model, host, precision, layout, steps):
     return times[1:]
 
 
-def epoch_loop(model, host, precision, layout, steps):
-    """What ``Trainer`` does in an epoch: upload, normalise, metrics, finite check, schedule, bar.
+class OneBatch:
+    """Loader that yields the same batch, and notes the time of each request."""
 
-    Seconds of each step.
-    """
-    import tempfile
+    def __init__(self, host: Batch, length: int, info: DatasetInfo) -> None:
+        self.host, self.length, self.info = host, length, info
+        self.asked: list[float] = []
 
+    @property
+    def position(self) -> tuple[int, int]:
+        return 1, 0
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(self.length):
+            self.asked.append(time.perf_counter())
+            yield self.host
+
+
+def epoch_loop(
+    model: BaseModel, host: Batch, precision: Precision, layout: torch.memory_format, steps: int
+) -> list[float]:
+    """Train as ``Trainer`` does, with upload, metrics, finite check, schedule and bar; seconds of each step."""
     import torch
 
     from trainer import Trainer
@@ -138,26 +172,8 @@ def epoch_loop(model, host, precision, layout, steps):
     from utils.training.optimizer import build_optimizer
     from utils.training.schedule import build_schedule
 
-    class OneBatch:
-        """Yields the same batch; notes when each is asked for."""
-
-        info = DatasetInfo(tuple(map(str, range(NUM_CLASSES))), ((0, 0, 0),) * NUM_CLASSES)
-
-        def __init__(self):
-            self.asked = []
-
-        def set_epoch(self, epoch, start_step=0):
-            pass
-
-        def __len__(self):
-            return steps + 2
-
-        def __iter__(self):
-            for _ in range(len(self)):
-                self.asked.append(time.perf_counter())
-                yield host
-
-    loader = OneBatch()
+    names = tuple(map(str, range(NUM_CLASSES)))
+    loader = OneBatch(host, steps + 2, DatasetInfo(names, ((0, 0, 0),) * NUM_CLASSES))
     optimizer = build_optimizer(OptimizerSection("SGD", {"lr": 1e-4, "momentum": 0.9}), model)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
