@@ -3,8 +3,8 @@
     python benchmarks/activation_checkpointing.py [--models PSPNet UNet] [--batch 4] [--side 384]
 
 Each case is a process of its own: three forward and backward passes on random images, in bf16 where the CPU has
-it. Printed are the peak memory less the memory before the first step (weights and program), and the median CPU time
-of a step, on which other programs have less influence than on elapsed time.
+it. Printed are the peak memory less the memory before the first step (weights and program), and the median CPU
+time of a step, on which other programs have less influence than on elapsed time.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 Each model starts from random weights (nothing is downloaded), on its smallest backbone. Images are reduced to
 64x96 pixels, batches have 4 of them, and AdamW has a learning rate of 0.001 (ENet 0.005). Printed are the mean
-loss of the first and of the last pass over the eight images, and the pixel accuracy of the trained model in eval mode.
+loss of the first and of the last pass over the eight images, and the pixel accuracy of the trained model in eval
+mode.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python benchmarks/losses.py [--rounds 3] [--shape 8 21 380 380] [--only LovaszSoftmax]
 
 The two losses of a pair take turns in one process, on the logits and target of one seed; ratios are of their
-medians. For Lovász-softmax, the distance of the gradient from a float64 evaluation of the definition is printed too.
+medians. For Lovász-softmax, the distance of the gradient from a float64 evaluation of the definition is printed
+too.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def run_case(model: str, way: str, steps: int) -> tuple[float, ...]:
-    """Run one process: median seconds per step of the epoch loop (``ours`` only) and the bare loop, and peak GB."""
+    """Run one process: median seconds per step of the epoch loop (``ours`` only) and the bare loop, peak GB."""
     command = [sys.executable, __file__, "--case", model, way, "--steps", str(steps)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return tuple(map(float, output[-3 if way == "ours" else -2 :]))
