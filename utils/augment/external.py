@@ -14,7 +14,7 @@ from utils.config.factory import Component, Problem, did_you_mean, show
 from utils.config.parse import Mistakes, read_section
 from utils.dataset_info import IGNORE_INDEX
 
-_INSTALL = "pip install -r requirements-albumentations.txt"
+_INSTALL = "pip install -r requirements/albumentations.txt"
 
 
 class Albumentations:

@@ -1,0 +1,111 @@
+"""Reading of exported models, and what is not opened."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.checkpoints import make_info
+from tests.utils.export.networks import make_small, need
+from utils.errors import CheckpointError, ConfigError
+from utils.export.load import OnnxModel, ProgramModel, _providers, load_exported
+
+CPU = torch.device("cpu")
+
+
+def test_a_file_gives_the_logits_of_its_network_on_both_grids(written):
+    model, facts = load_exported(written, trust=True)
+    assert facts.info == make_info() and facts.stride == model.stride == 4
+    native, images = make_small(), torch.randn(2, 3, 30, 41, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model(images).logits, native(images).logits)
+    assert hasattr(model, "forward_coarse") is (written.suffix != ".pt2")  # torch.export records one function
+    if hasattr(model, "forward_coarse"):
+        assert model.forward_coarse(images).logits.shape == (2, 4, 8, 11)
+        torch.testing.assert_close(model.forward_coarse(images).logits, native.forward_coarse(images).logits)
+
+
+@pytest.mark.parametrize("suffix", [".torchscript", ".pt2"])
+def test_programs_are_not_opened_unasked(tmp_path, suffix):
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(b"anything")
+    with pytest.raises(ConfigError, match="is a program.* give --trust"):
+        load_exported(path)
+    with pytest.raises(CheckpointError, match=rf"m\{suffix}: cannot be read \("):
+        load_exported(path, trust=True)
+
+
+def test_what_is_no_onnx_model_of_ours_is_one_line(tmp_path):
+    need("onnx")
+    import onnx
+    from onnx import TensorProto, helper
+
+    def save(name: str, *values: str) -> None:
+        shape = ["batch", 3, "height", "width"]
+        ends = [helper.make_tensor_value_info(value, TensorProto.FLOAT, shape) for value in values]
+        graph = helper.make_graph([helper.make_node("Relu", values[:1], values[1:])], "g", ends[:1], ends[1:])
+        opset = [helper.make_opsetid("", 18)]
+        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / name)
+
+    save("bare.onnx", "images", "logits")
+    save("foreign.onnx", "x", "y")
+    (tmp_path / "damaged.onnx").write_bytes(b"x" * 99)
+    for name, words in (
+        ("bare.onnx", "carries no classes, .*export.py"),
+        ("foreign.onnx", "takes x and returns y, not images and logits"),
+        ("damaged.onnx", "is no ONNX file that can be run"),
+        ("missing.onnx", "no such model"),
+    ):
+        with pytest.raises(CheckpointError, match=f"{name}: {words}") as caught:
+            load_exported(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_runtime_is_named(tmp_path, monkeypatch):
+    (tmp_path / "m.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match=r"needs onnxruntime: pip install -r requirements/onnx\.txt"):
+        load_exported(tmp_path / "m.onnx")
+
+
+def test_a_runtime_without_cuda_computes_on_the_cpu_and_says_so(caplog):
+    names = ["CPUExecutionProvider"]
+    runtime = SimpleNamespace(get_available_providers=lambda: names)
+    assert _providers(runtime, CPU) == names and not caplog.records
+    with caplog.at_level(logging.WARNING):
+        assert _providers(runtime, torch.device("cuda", 1)) == names
+    assert "the ONNX model runs on the CPU" in caplog.text
+    names.append("CUDAExecutionProvider")
+    first, second = _providers(runtime, torch.device("cuda", 1))
+    assert first == ("CUDAExecutionProvider", {"device_id": 1}) and second == "CPUExecutionProvider"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("written", ["onnx"], indirect=True)
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [("Failed to allocate memory\nstack", MemoryError), ("bad node\nstack", RuntimeError)],
+)
+def test_errors_of_the_runtime_are_one_line_and_lack_of_memory_is_known(written, message, kind):
+    def run(outputs, inputs):
+        raise ValueError(message)
+
+    model = OnnxModel(written, CPU)
+    model.session = SimpleNamespace(run=run)
+    with pytest.raises(kind, match=message.splitlines()[0]) as caught:
+        model(torch.zeros(1, 3, 4, 4))
+    assert "\n" not in str(caught.value)
+
+
+def test_programs_compute_in_float32_whatever_surrounds_them():
+    layer = nn.Conv2d(3, 2, 1).requires_grad_(False)
+    model = ProgramModel(layer, {}).eval()
+    images = torch.randn(1, 3, 5, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(images.bfloat16()).logits
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, layer(images.bfloat16().float()))
