@@ -119,8 +119,7 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, ExtremeImages]]:
     """Predict and compare every image of a data set.
 
-    Reading, the network and comparing overlap. All counts are integers and every image is predicted by
-    itself, so no batch and no number of readers changes a figure.
+    Reading, prediction and comparison overlap. Neither batches nor the number of readers change a figure.
 
     Args:
         predictor: a model or an ensemble.
@@ -133,8 +132,7 @@ def evaluate(
         The counts, and drawings of the ``worst`` and the ``best`` images.
 
     Raises:
-        DataError: an image or its mask cannot be read.
-        StorageError: a prediction cannot be written.
+        SegwrightError: an image or its mask cannot be read, or a prediction cannot be written.
     """
     from tqdm import tqdm
 

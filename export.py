@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from utils.export.contract import ExportFacts
 
-# torch and what stands on it are imported in the functions below: --help must answer at once
+# torch and the packages that import it are imported in functions: --help answers at once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and export; returns the exit code of the process."""
+    """Parse the command line and export; return the exit code of the process."""
     args = parse_arguments(argv)
     return cli.run(lambda: run(args), debug=args.debug)
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load(path: Path) -> tuple[nn.Module, ExportFacts]:
-    """The trained network, with its averaged weights where it has them, and what the file will carry.
+    """Return the trained network, with its averaged weights where it has them, and the facts for the file.
 
     Raises:
         CheckpointError: it cannot be used.

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from utils.images.rle import RleFormat
     from utils.inference.inputs import ImageFile
 
-# numpy and what stands on it are imported in the functions below: --help must answer at once
+# numpy and the packages that import it are imported in functions: --help answers at once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and convert; returns the exit code of the process."""
+    """Parse the command line and convert; return the exit code of the process."""
     args = parse_arguments(argv)
     return cli.run(lambda: run(args), debug=args.debug)
 
@@ -38,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--header", nargs="*", metavar="NAME", help="two column names, or none: no header")
     parser.add_argument("--separator", help="between the columns; 'tab' for a tabulator")
     parser.add_argument("--suffix", help="what follows the stem in the table, as in .jpg; '' for nothing")
-    parser.add_argument("--empty", help="what stands for a mask without a pixel")
+    parser.add_argument("--empty", help="code of a mask without a pixel")
     parser.add_argument(
         "--sample", metavar="FILE", help="write the rows in the order of this sample submission"
     )
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.images.rle import find_format
     from utils.inference.inputs import find_images
 
-    form = find_format(
+    fmt = find_format(
         args.preset,
         order=args.order,
         base=args.base,
@@ -64,27 +64,27 @@ def run(args: argparse.Namespace) -> int:
     masks = [m for m in find_images(args.masks, ["png", "gif", "bmp", "tif"]) if _is_mask(m.relative)]
     if not masks:
         raise DataError(f"--masks {args.masks}: no mask there")
-    return decode_table(args, form, masks) if args.decode else encode_masks(args, form, masks)
+    return decode_table(args, fmt, masks) if args.decode else encode_masks(args, fmt, masks)
 
 
-def encode_masks(args: argparse.Namespace, form: RleFormat, masks: list[ImageFile]) -> int:
-    """Write the table of all masks."""
+def encode_masks(args: argparse.Namespace, fmt: RleFormat, masks: list[ImageFile]) -> int:
+    """Write the table of all masks; return the exit code."""
     from utils.images.masks import read_mask
     from utils.images.rle import RleTable, read_table
 
     if not 0 <= args.class_index < 255:
         raise ConfigError("--class-index: 0 to 254")
-    table = RleTable(args.output, form, args.class_index)
+    table = RleTable(args.output, fmt, args.class_index)
     for mask in masks:
         table.add(mask.relative, read_mask(mask.path))
     if args.sample:
-        table.sort(list(read_table(args.sample, form)))
+        table.sort(list(read_table(args.sample, fmt)))
     table.save()
     print(f"{args.output}: {len(masks)} masks")
     return 0
 
 
-def decode_table(args: argparse.Namespace, form: RleFormat, masks: list[ImageFile]) -> int:
+def decode_table(args: argparse.Namespace, fmt: RleFormat, masks: list[ImageFile]) -> int:
     """Write a 0/1 mask for every row of a table; each has the size of the mask of the same name."""
     from PIL import Image
 
@@ -92,13 +92,13 @@ def decode_table(args: argparse.Namespace, form: RleFormat, masks: list[ImageFil
     from utils.images.rle import decode, read_table
     from utils.system.files import write_atomically
 
-    sizes = {mask.relative.with_suffix("").as_posix() + (form.extension or ""): mask for mask in masks}
-    table = read_table(args.decode, form)
+    sizes = {mask.relative.with_suffix("").as_posix() + (fmt.extension or ""): mask for mask in masks}
+    table = read_table(args.decode, fmt)
     for name, code in table.items():
         if name not in sizes:
             raise DataError(f"{args.decode}: {name}: --masks has no image of this name to take the size from")
         try:
-            mask = decode(code, image_size(sizes[name].path), form)
+            mask = decode(code, image_size(sizes[name].path), fmt)
         except DataError as error:
             raise DataError(f"{args.decode}: {name}: {error}") from error
         target = Path(args.output) / sizes[name].relative.with_suffix(".png")
@@ -108,7 +108,7 @@ def decode_table(args: argparse.Namespace, form: RleFormat, masks: list[ImageFil
 
 
 def _is_mask(name: PurePath) -> bool:
-    """Leaves out what inference.py writes beside its masks."""
+    """Return whether a file is a mask, and not another output of inference.py."""
     return not name.name.endswith((".colour.png", ".ids.png", ".disagreement.png"))
 
 

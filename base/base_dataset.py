@@ -262,7 +262,9 @@ class BaseDataSet(Dataset[Any], ABC):
 
     def _check_options(self) -> None:
         if not len(self):
-            raise DataError(f"{self.root}: the split '{self.split}' has no images")
+            raise DataError(
+                f"{self.root}: the split '{self.split}' has no images", kind="missing", paths=[self.root]
+            )
         if self.val and self.crop_size and self.transform.base_size:
             logger.warning("%s: base_size has no effect beside val and crop_size", type(self).__name__)
 

@@ -18,7 +18,7 @@ from base.base_model import BaseModel, SegmentationOutput
 from utils.config.sections import TrainerSection
 from utils.data.batch import DeviceBatch
 from utils.data.prefetch import Prefetcher
-from utils.errors import CheckpointError, ConfigError, Interrupted
+from utils.errors import CheckpointError, ConfigError, Interrupted, first_line
 from utils.losses import BaseLoss
 from utils.run.checkpoint import link_or_copy, save_checkpoint
 from utils.run.folder import RunFolder
@@ -275,7 +275,7 @@ class BaseTrainer(ABC):
             self.monitor.load_state_dict(state["monitor"])
             self.figures.load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise CheckpointError(f"the checkpoint does not fit this config: {reason}") from error
         self.epoch, self.step = state["epoch"], state["step"]
         self._last_figures = state["metrics"]

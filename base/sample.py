@@ -68,7 +68,9 @@ def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, redu
     """
     height, width = label.shape
     if image.shape[:2] != (-(-height // reduce), -(-width // reduce)):
-        raise DataError(_describe_mismatch(image.shape[:2], label.shape[:2], sample, reduce))
+        message = _describe_mismatch(image.shape[:2], label.shape[:2], sample, reduce)
+        paths = [path for path in (sample.image, sample.mask) if path is not None] if sample else []
+        raise DataError(message, kind="size_mismatch", paths=paths)
 
 
 def _describe_mismatch(image: Size, label: Size, sample: Sample | None, reduce: int) -> str:

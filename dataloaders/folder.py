@@ -158,5 +158,7 @@ def _require_masks(images: Mapping[str, Path], masks: Mapping[str, Path]) -> Non
     if missing:
         raise DataError(
             f"{len(missing)} of {len(images)} images have no mask: {name_some(missing)}; "
-            "masks are matched by name, see image_suffix and mask_suffix"
+            "masks are matched by name, see image_suffix and mask_suffix",
+            kind="unpaired",
+            paths=missing,
         )

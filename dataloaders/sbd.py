@@ -37,7 +37,8 @@ class SBDDataSet(BaseDataSet):
         for part in ("", "dataset", "benchmark_RELEASE/dataset"):
             if (self.root / part / "cls").is_dir():
                 return self.root / part
-        raise DataError(f"{self.root}: holds no folder with img/ and cls/; set data_dir to that folder")
+        message = f"{self.root}: holds no folder with img/ and cls/; set data_dir to that folder"
+        raise DataError(message, kind="missing", paths=[self.root])
 
     def _read_mask(self, sample: Sample) -> np.ndarray:
         assert sample.mask is not None

@@ -49,19 +49,19 @@ class TianChiDataSet(BaseDataSet):
         code = self.codes[sample.image.name]
         try:
             return decode("" if code in _EMPTY else code, image_size(sample.image), PRESETS["tianchi"])
-        except (DataError, ValueError) as error:
-            raise DataError(f"{sample.mask}, {sample.image.name}: {error}") from error
+        except DataError as error:
+            raise error.at(f"{sample.mask}, {sample.image.name}") from error
 
 
 def _read_codes(table: Path) -> dict[str, str]:
     """Return the run-length code of each image; empty where the row has none."""
     if not table.is_file():
-        raise DataError(f"{table}: no such file; it holds the masks of train/")
+        raise DataError(f"{table}: no such file; it holds the masks of train/", kind="missing", paths=[table])
     with table.open(newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.reader(file, delimiter="\t") if row]
     codes = {row[0]: row[1].strip() if len(row) > 1 else "" for row in rows}
     if len(codes) != len(rows):
-        raise DataError(f"{table}: a name occurs twice")
+        raise DataError(f"{table}: a name occurs twice", kind="duplicate", paths=[table])
     return codes
 
 

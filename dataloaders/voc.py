@@ -41,7 +41,9 @@ class VOCDataSet(BaseDataSet):
             if (self.root / part / "ImageSets" / "Segmentation").is_dir():
                 return self.root / part
         raise DataError(
-            f"{self.root}: holds no VOC2012 folder with ImageSets/Segmentation; set data_dir to that folder"
+            f"{self.root}: holds no VOC2012 folder with ImageSets/Segmentation; set data_dir to that folder",
+            kind="missing",
+            paths=[self.root],
         )
 
     def _sample(self, words: list[str]) -> Sample:

@@ -49,7 +49,9 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
     files = [file for file in found if file.suffix.lower() in wanted and file.is_file()]
     inputs = _without_outputs(files, folder, exclude)
     if not inputs:
-        raise DataError(f"--images {given}: no image found ({', '.join(wanted)})")
+        raise DataError(
+            f"--images {given}: no image found ({', '.join(wanted)})", kind="missing", paths=[path]
+        )
     images = [ImageFile(file, file.relative_to(folder)) for file in inputs]
     return sorted(images, key=lambda image: image.relative.parts)
 
@@ -65,7 +67,7 @@ def _search(path: Path, given: str) -> tuple[Path, Iterable[Path]]:
     if WILDCARDS & set(given):
         matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
         return fixed_part(path.parent), map(Path, matches)
-    raise DataError(f"--images {given}: no such file or folder")
+    raise DataError(f"--images {given}: no such file or folder", kind="missing", paths=[path])
 
 
 def _without_outputs(files: list[Path], folder: Path, exclude: Path | None) -> list[Path]:
@@ -85,10 +87,11 @@ def _read_list(path: Path) -> list[ImageFile]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a list of files: {error}") from error
+        message = f"{path}: cannot be read as a list of files: {error}"
+        raise DataError(message, kind="unreadable", paths=[path]) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise DataError(f"{path}: the list is empty")
+        raise DataError(f"{path}: the list is empty", kind="unsuitable", paths=[path])
     return [ImageFile(path.parent / name, _inside(PurePath(name))) for name in names]
 
 

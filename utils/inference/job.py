@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.dataset_info import DatasetInfo
-from utils.errors import SegwrightError
+from utils.errors import DataError, SegwrightError
 from utils.images.header import MAX_PIXELS
 from utils.images.read import read_image
 from utils.images.rle import RleTable
@@ -172,6 +172,8 @@ class InferenceJob:
                 return image, _predict_kinds(self.predictor, image, kinds)
             return image, ImagePrediction(self.predictor.predict(image))
         except SegwrightError as error:
+            if isinstance(error, DataError):
+                raise error.at(item[0].path) from error
             raise type(error)(f"{item[0].path}: {error}") from error
 
     def _write(self, item: Item, image: np.ndarray, prediction: ImagePrediction) -> None:

@@ -74,7 +74,7 @@ def _write_masks(predictor: Predictor | Ensemble, path: Path, target: Path, over
         if writer is not None:
             writer.release()
     if writer is None:
-        raise DataError(f"{path}: no frame of this video could be read")
+        raise DataError(f"{path}: no frame of this video could be read", kind="unreadable", paths=[path])
     return frames
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.dataset_info import DatasetInfo, normalise
-from utils.errors import DataError
+from utils.errors import ConfigError, DataError
 from utils.predict.options import SYMMETRIES, PredictOptions
 from utils.predict.resample import scaled_rows, source_rows
 from utils.predict.rows import Band, RowAccumulator, logit_bands
@@ -129,11 +129,18 @@ class Predictor:
         yield from self._accumulate(source, self._plans(image.shape[0], image.shape[1]), order_only)
 
     def _plans(self, height: int, width: int) -> list[ScalePlan]:
-        """Plan the windows at every scale; the first image that is too large for one pass is announced."""
+        """Plan the windows at every scale; the first image that is too large for one pass is announced.
+
+        Raises:
+            ConfigError: windows and margin leave pixels uncovered.
+        """
         multiscale = self.options.mode == "multiscale"
         plans = []
         for scale in self.options.scales if multiscale else (1.0,):
-            plan = plan_scale(height, width, scale, self.options)
+            try:
+                plan = plan_scale(height, width, scale, self.options)
+            except ValueError as error:
+                raise ConfigError(f"--window, --window-overlap, --window-margin: {error}") from error
             plans.append(plan)
             too_large = multiscale and plan.height * plan.width > self.options.max_whole_pixels
             if too_large and not self._announced_windows:

@@ -1,1 +1,1 @@
-"""What a training step and a run need."""
+"""Parts of a training run: optimizer step, schedule, monitor, process, dry run."""

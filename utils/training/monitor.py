@@ -1,4 +1,4 @@
-"""Decides which validation is the best so far, and when to stop waiting for a better one."""
+"""The monitored figure: which validation is the best so far, and when to stop waiting for a better one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from utils.evaluation.metrics import METRIC_NAMES
 
 
 def figure_names(*, validates: bool) -> list[str]:
-    """The figures that a run logs after each epoch."""
+    """Return the names of the figures that a run logs after each epoch."""
     parts = ("train", "val") if validates else ("train",)
     return [f"{part}_{figure}" for part in parts for figure in ("loss", *METRIC_NAMES)]
 
 
 class Monitor:
-    """Follows one logged figure.
+    """One logged figure that decides which checkpoint is best.
 
     Args:
         setting: ``max NAME``, ``min NAME`` or ``off``.
@@ -43,14 +43,14 @@ class Monitor:
 
     @property
     def exhausted(self) -> bool:
-        """Whether ``early_stop`` validations in a row did not improve."""
+        """True if ``early_stop`` validations in a row did not improve."""
         return 0 < self.early_stop <= self.not_improved
 
     def update(self, figures: Mapping[str, float], epoch: int) -> bool:
         """Take in one validation's figures, at full precision; NaN never improves, nor does a tie.
 
         Returns:
-            Whether it is the best so far.
+            True if it is the best so far.
         """
         if self.name is None:
             return False

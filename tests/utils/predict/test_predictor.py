@@ -14,7 +14,7 @@ from torch import nn
 from base.base_model import BaseModel, SegmentationOutput
 from tests.conftest import ROOT
 from utils.dataset_info import DatasetInfo, voc_palette
-from utils.errors import DataError
+from utils.errors import ConfigError, DataError
 from utils.predict.options import SYMMETRIES, PredictOptions
 from utils.predict.predictor import Predictor
 from utils.predict.rows import BAND_ROWS
@@ -338,3 +338,9 @@ def test_large_windows_are_no_larger_than_their_number_needs():
     predictor(net, mode="multiscale", scales=(2.0,), max_whole_pixels=128 * 512).predict(make_image(64, 280))
     areas = [each[0] * each[2] * each[3] for each in net.sizes]
     assert len(areas) == 2 and sum(areas) < 1.25 * 128 * 560
+
+
+def test_windows_whose_margin_leaves_gaps_are_a_mistake_of_the_command_line():
+    sliding = predictor(mode="sliding", window=(32, 32), margin=10)
+    with pytest.raises(ConfigError, match="--window-margin: windows of 32 pixels with a margin of 10"):
+        sliding.predict(make_image(64, 64))
