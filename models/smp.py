@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
 from utils.config.factory import did_you_mean
+from utils.errors import first_line
+from utils.system.tensor_file import sha256_of
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class SMP(BaseModel):
@@ -44,6 +50,8 @@ class SMP(BaseModel):
         cls = _architecture(package, architecture)
         _check_encoder(package, encoder_name, encoder_weights)
         _check_options(cls, architecture, options)
+        if encoder_weights is not None:
+            _check_cached(package, encoder_name, encoder_weights)
         try:
             self.network = cls(
                 encoder_name=encoder_name,
@@ -55,6 +63,15 @@ class SMP(BaseModel):
         # an architecture and an encoder that do not fit raise a different error for every encoder
         except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
             raise ValueError(f"architecture {architecture} with encoder {encoder_name}: {error}") from error
+        except (
+            Exception
+        ) as error:  # a failed download or a damaged file raises the error of one of four packages
+            if encoder_weights is None or isinstance(error, MemoryError):
+                raise
+            raise ValueError(
+                f"encoder_weights: {encoder_weights} of {encoder_name} cannot be loaded ({first_line(error)}); "
+                "give null, or train with network access once"
+            ) from error
 
     @property
     def backbone(self) -> nn.Module:  # type: ignore[override]
@@ -95,6 +112,31 @@ def _check_encoder(package: Any, name: str, weights: str | None) -> None:
     offered = list(package.encoders.encoders[name].get("pretrained_settings", {}))
     if weights is not None and weights not in offered:
         raise ValueError(_unknown(f"encoder_weights of {name}", weights, offered))
+
+
+def _check_cached(package: Any, name: str, weights: str) -> None:
+    """Compare a file that was downloaded earlier with its SHA-256, by which the cache names it.
+
+    The package reads safetensors files, which hold no code; timm opens its own with ``weights_only``.
+    """
+    settings = package.encoders.encoders.get(name, {}).get("pretrained_settings", {}).get(weights)
+    if settings is None:  # a network of timm
+        return
+    if "repo_id" not in settings:
+        raise ValueError(
+            "encoder_weights: this version of the package unpickles its weights; install 0.5 or later"
+        )
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(settings["repo_id"], "model.safetensors", revision=settings["revision"])
+    if not isinstance(cached, str):
+        return
+    file = Path(cached).resolve()
+    if _SHA256.fullmatch(file.name) and sha256_of(file) != file.name:
+        raise ValueError(
+            f"encoder_weights: {file}: is damaged: its content does not match the hash in its name; delete it, "
+            "and the next run downloads it"
+        )
 
 
 def _check_options(cls: type[nn.Module], architecture: str, options: dict[str, Any]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,6 +74,51 @@ def test_a_missing_package_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(ValueError, match=r"pip install -r requirements/smp\.txt"):
         SMP(3)
+
+
+@pytest.fixture
+def weights_of(tmp_path, monkeypatch):
+    """Put a file into an empty cache of the hub, offline, as the weights of resnet18; return its path."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    settings = package.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    folder = tmp_path / f"models--{settings['repo_id'].replace('/', '--')}"
+
+    def put(content: bytes) -> Path:
+        blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+        snapshot = folder / "snapshots" / settings["revision"]
+        for parent in (blob.parent, snapshot):
+            parent.mkdir(parents=True)
+        blob.write_bytes(content)
+        (snapshot / "config.json").write_text("{}")
+        (snapshot / "model.safetensors").symlink_to(blob)
+        return blob
+
+    return put
+
+
+def test_cached_encoder_weights_are_held_to_their_hash(weights_of):
+    safetensors = pytest.importorskip("safetensors.torch")
+    encoder = SMP(3, encoder_name="resnet18").backbone
+    blob = weights_of(safetensors.save({k: v.contiguous() for k, v in encoder.state_dict().items()}))
+    loaded = SMP(3, encoder_name="resnet18", encoder_weights="imagenet").backbone
+    assert torch.equal(loaded.state_dict()["conv1.weight"], encoder.state_dict()["conv1.weight"])
+    content = bytearray(blob.read_bytes())
+    content[-1000] ^= 1
+    blob.write_bytes(content)
+    with pytest.raises(ValueError, match=f"encoder_weights: .*{blob.name}: is damaged: .*; delete it"):
+        SMP(3, encoder_name="resnet18", encoder_weights="imagenet")
+
+
+def test_encoder_weights_that_cannot_be_read_or_fetched_are_one_line(weights_of):
+    pattern = "encoder_weights: imagenet of resnet18 cannot be loaded"
+    with pytest.raises(ValueError, match=pattern) as offline:
+        SMP(3, encoder_name="resnet18", encoder_weights="imagenet")
+    weights_of(b"<html>")
+    with pytest.raises(ValueError, match=pattern) as damaged:
+        SMP(3, encoder_name="resnet18", encoder_weights="imagenet")
+    assert "\n" not in str(offline.value) + str(damaged.value)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import pickle
 import shutil
 import struct
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import torch
 from utils.errors import CheckpointError, StorageError, first_line
 from utils.export.contract import exported_format
 from utils.system.files import replacing
+from utils.system.tensor_file import read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = _find(path)
     verify_checkpoint(path)
-    state = _read(path)
+    state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of format {FORMAT} of this program")
     return state
@@ -88,7 +88,7 @@ def load_any(path: str | Path) -> dict[str, Any]:
     path = _find(path)
     if _is_marked(path):
         return load_checkpoint(path)
-    state = _read(path)
+    state = read_tensors(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds no weights by name")
     return state
@@ -165,17 +165,6 @@ def _find(path: str | Path) -> Path:
     if exported_format(path):
         raise CheckpointError(f"{path}: is an exported model; give the checkpoint (.pth) it was made from")
     return path
-
-
-def _read(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path}: holds more than tensors and plain types, so it was not opened"
-        ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from error
 
 
 def _is_marked(path: Path) -> bool:
