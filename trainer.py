@@ -59,7 +59,7 @@ class Trainer(BaseTrainer):
             group: the batches whose gradients make the step; the model is in training mode.
 
         Raises:
-            NonFiniteError: a loss or a clipped gradient is not finite; the weights are unchanged.
+            NonFiniteError: a loss or a gradient is not finite; the weights are unchanged.
         """
         parts = [self.criterion.normalizer(batch.target) for batch in group]
         normalizer = torch.stack(parts).sum()

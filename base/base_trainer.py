@@ -18,9 +18,8 @@ from base.base_model import BaseModel, SegmentationOutput
 from utils.config.sections import TrainerSection
 from utils.data.batch import DeviceBatch
 from utils.data.prefetch import Prefetcher
-from utils.errors import CheckpointError, ConfigError, Interrupted, first_line
+from utils.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, first_line
 from utils.losses import BaseLoss
-from utils.run.checkpoint import link_or_copy, save_checkpoint
 from utils.run.folder import RunFolder
 from utils.run.log import RunLog
 from utils.system.precision import Precision
@@ -30,6 +29,7 @@ from utils.training.activation_checkpointing import checkpoint_activations
 from utils.training.figures import RunningFigures
 from utils.training.monitor import Monitor, figure_names
 from utils.training.process import any_image_size
+from utils.training.saves import Saves
 from utils.training.schedule import Schedule
 from utils.training.stepper import Stepper
 
@@ -102,6 +102,7 @@ class BaseTrainer(ABC):
         self.monitor = Monitor(options.monitor, figure_names(validates=options.val), options.early_stop)
         self.figures = RunningFigures(self.info.classes, self.device)
         self.log = RunLog(run, options)
+        self.saves = Saves(run, model, options.save_period, options.keep_checkpoints)
         self.train_data = Prefetcher(train_loader, self.device, self.info, channels_last=channels_last)
         self.val_data = Prefetcher(self.val_loader or (), self.device, self.info, channels_last=channels_last)
         self.epoch, self.step = 1, 0
@@ -126,16 +127,20 @@ class BaseTrainer(ABC):
         """Run to the last epoch, or to the one at which early stopping ends the run.
 
         Raises:
-            NonFiniteError: the loss became NaN or infinite; the last checkpoint is good.
+            NonFiniteError: a loss, a gradient or a weight became NaN or infinite; no such state was saved.
             Interrupted: SIGINT or SIGTERM; the state was saved first.
             StorageError: a checkpoint could not be written.
+            CheckpointError: the run continues from a state that is not finite.
         """
+        self.saves.accept(self.state_dict())
         self.log.open(self._carried.get("config", {}), self.epoch, self.stepper.steps)
         self._saved_at = time.monotonic()
         try:
             with self._stop:
                 while self.epoch <= self.options.epochs and not self.monitor.exhausted:
                     self._run_epoch(self.epoch)
+        except NonFiniteError as error:
+            raise self.saves.explained(error) from error
         finally:
             self.log.close()
         self._log_result()
@@ -153,7 +158,8 @@ class BaseTrainer(ABC):
         self._last_figures = val or train
         self.epoch, self.step = epoch + 1, 0
         self.figures.reset()
-        self._save_epoch(epoch, improved)
+        self.saves.write(self.state_dict(), finished=epoch, improved=improved)
+        self._saved_at = time.monotonic()
 
     def _validates(self, epoch: int) -> bool:
         due = epoch == self.options.epochs or epoch % self.options.val_per_epochs == 0
@@ -237,9 +243,10 @@ class BaseTrainer(ABC):
         """Write ``last.pth``; the file before it becomes ``previous.pth``.
 
         Raises:
+            NonFiniteError: the state holds a NaN or an infinite value; the old file is intact.
             StorageError: it could not be written; the old file is intact.
         """
-        save_checkpoint(self.run.last, self.state_dict(), backup=self.run.previous)
+        self.saves.write(self.state_dict())
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -280,14 +287,6 @@ class BaseTrainer(ABC):
         self.epoch, self.step = state["epoch"], state["step"]
         self._last_figures = state["metrics"]
         restore_rng(state["rng"])
-
-    def _save_epoch(self, epoch: int, improved: bool) -> None:
-        self.save()
-        if improved:
-            link_or_copy(self.run.last, self.run.best)
-        period = self.options.save_period
-        if period and epoch % period == 0:
-            self.run.keep_numbered(epoch, self.options.keep_checkpoints)
 
     def _save_if_stopped(self) -> None:
         if self._stop.received is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,21 +12,23 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.errors import NonFiniteError
 from utils.system.precision import Precision
+from utils.training.finite import all_finite, gradient_norm
 from utils.training.schedule import Schedule
 
-_MAX_OVERFLOWS = 20  # fp16 overflows while the loss scale settles, but not so often in a row
+_MAX_SKIPPED = 20  # fp16 overflows while the loss scale settles, but not so often in a row
 
 
 class _FiniteCheck(NamedTuple):
-    """Flag on the host that says whether a loss is finite; valid after ``arrived`` (None: at once)."""
+    """Flag on the host that says whether a scalar is finite; valid after ``arrived`` (None: at once)."""
 
+    what: str
     finite: Tensor
     arrived: torch.cuda.Event | None
-    image_ids: tuple[str, ...]
+    image_ids: tuple[str, ...] = ()
 
 
 class Stepper:
-    """Updates weights from losses; a loss that is not finite never reaches them.
+    """Updates weights from losses; a loss or a gradient that is not finite never reaches them.
 
     Args:
         model: the bare model.
@@ -63,7 +64,7 @@ class Stepper:
             self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
         self.steps = 0
         self._checks: list[_FiniteCheck] = []
-        self._overflows = 0
+        self._skipped = 0  # fp16 steps in a row
         self._scale = self.scaler.get_scale()
 
     def backward(self, loss: Tensor, image_ids: tuple[str, ...] = ()) -> None:
@@ -73,26 +74,40 @@ class Stepper:
             loss: the share, a scalar.
             image_ids: names of the batch, for the error if the loss is not finite.
         """
-        self._checks.append(_start_check(loss, image_ids))
+        self._checks.append(_start_check("loss", loss, image_ids))
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self) -> None:
         """Update the weights with the gradients added so far.
 
         Raises:
-            NonFiniteError: a loss, or the norm of clipped gradients, is not finite; the weights are
-                unchanged.
+            NonFiniteError: a loss or a gradient is not finite; the weights are unchanged.
         """
-        self._raise_if_not_finite()
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            self._clip(self.clip_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self._parameters(), self.clip_grad_norm)
+        elif not self.scaler.is_enabled():  # which looks for infinite gradients itself
+            norm = gradient_norm(parameter.grad for parameter in self._parameters())
+        if not self.scaler.is_enabled():
+            self._checks.append(_start_check("gradient", norm))
+        self._raise_if_not_finite()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.steps += 1
         before, self._scale = self._scale, self.scaler.get_scale()  # waits for the device: once a step
-        if self._scale >= before:  # a skipped step must not use up a learning rate
+        self._count(skipped=self._scale < before)
+
+    def _count(self, *, skipped: bool) -> None:
+        """Count a step; one that was skipped must not use up a learning rate.
+
+        Raises:
+            NonFiniteError: the last steps were all skipped.
+        """
+        self.steps += 1
+        self._skipped = self._skipped + 1 if skipped else 0
+        if self._skipped >= _MAX_SKIPPED:
+            raise self._error("gradient", ())
+        if not skipped:
             self.schedule.step_done()
             if self.ema is not None:
                 self.ema.update_parameters(self.model)
@@ -110,7 +125,7 @@ class Stepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; gradients of a step that was not finished are dropped."""
         self._checks.clear()
-        self._overflows = 0
+        self._skipped = 0
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["lr_scheduler"])
@@ -123,38 +138,38 @@ class Stepper:
 
     def _raise_if_not_finite(self) -> None:
         checks, self._checks = self._checks, []
+        if checks and checks[-1].arrived is not None:
+            checks[-1].arrived.synchronize()  # the others arrived before it
         for check in checks:
-            if check.arrived is not None:
-                check.arrived.synchronize()
             if check.finite.item():
-                self._overflows = 0
                 continue
-            self._overflows += 1
-            if self.scaler.is_enabled() and self._overflows < _MAX_OVERFLOWS:
+            if self.scaler.is_enabled() and self._skipped + 1 < _MAX_SKIPPED:
                 continue  # the scaler sees it in the gradients too, skips the step and scales down
-            raise self._error("loss", check.image_ids)
+            if check.what == "gradient" and self.clip_grad_norm is None:
+                if all_finite(parameter.grad for parameter in self._parameters()):
+                    continue  # only their norm is beyond fp32
+            raise self._error(check.what, check.image_ids)
 
-    def _clip(self, largest: float) -> None:
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, largest)
-        if not self.scaler.is_enabled() and not math.isfinite(norm.item()):
-            raise self._error("gradient", ())
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _error(self, what: str, image_ids: tuple[str, ...]) -> NonFiniteError:
         lrs = ", ".join(f"{lr:.3g}" for lr in self.schedule.lrs)
         batch = f" on {', '.join(image_ids)}" if image_ids else ""
+        weights = "the weights are as they were before this step"
+        if not all_finite(self.model.parameters()):
+            weights = "the weights have not been finite since an earlier step"
         return NonFiniteError(
-            f"the {what} is not finite at step {self.steps} (learning rate {lrs}){batch}; the weights "
-            "are as they were before this step and the last checkpoint is good. Try a lower learning "
-            "rate, trainer.clip_grad_norm, or precision fp32"
+            f"the {what} is not finite at step {self.steps} (learning rate {lrs}){batch}; {weights}. Try a lower "
+            "learning rate, trainer.clip_grad_norm, or precision fp32"
         )
 
 
-def _start_check(loss: Tensor, image_ids: tuple[str, ...]) -> _FiniteCheck:
-    """Start the copy of the answer to the host; on a GPU it arrives during the backward pass."""
-    finite = torch.isfinite(loss.detach())
+def _start_check(what: str, value: Tensor, image_ids: tuple[str, ...] = ()) -> _FiniteCheck:
+    """Start the copy of the answer to the host, which a GPU sends when it gets there."""
+    finite = torch.isfinite(value.detach())
     if not finite.is_cuda:
-        return _FiniteCheck(finite, None, image_ids)
+        return _FiniteCheck(what, finite, None, image_ids)
     host = torch.empty((), dtype=torch.bool, pin_memory=True)
     host.copy_(finite, non_blocking=True)
-    return _FiniteCheck(host, torch.cuda.current_stream(finite.device).record_event(), image_ids)
+    return _FiniteCheck(what, host, torch.cuda.current_stream(finite.device).record_event(), image_ids)

@@ -75,6 +75,58 @@ def test_fp16_that_never_recovers_is_an_error():
     assert stepper.steps == 19
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("clip_grad_norm", [None, 1.0])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_gradient_that_is_not_finite_stops_the_step(precision, clip_grad_norm, value):
+    stepper = make(precision, clip_grad_norm=clip_grad_norm, ema_decay=0.5)
+    before, average = parameters(stepper), [p.clone() for p in stepper.ema.module.parameters()]
+    stepper.model.first.weight.register_hook(lambda grad: grad.index_fill(0, torch.tensor(1), value))
+    loss = loss_of(stepper)
+    assert loss.isfinite()
+    stepper.backward(loss, ("photo",))
+    with pytest.raises(
+        NonFiniteError, match=r"gradient is not finite at step 0 .* as they were before"
+    ) as caught:
+        stepper.step()
+    assert caught.value.exit_code == 3 and "photo" not in str(caught.value)  # it is the gradient of a step
+    assert unchanged(before, stepper) and stepper.steps == 0
+    assert all(map(torch.equal, average, stepper.ema.module.parameters()))
+
+
+def test_finite_gradients_whose_norm_is_beyond_fp32_are_a_step():
+    stepper = make()
+    before = parameters(stepper)
+    stepper.model.first.weight.register_hook(lambda grad: torch.full_like(grad, 1e30))
+    stepper.backward(loss_of(stepper))
+    stepper.step()
+    assert stepper.steps == 1 and not unchanged(before, stepper)
+    assert all(p.isfinite().all() for p in stepper.model.parameters())
+
+
+def test_fp16_gradients_that_never_recover_are_an_error():
+    stepper = make("fp16")
+    before = parameters(stepper)
+    stepper.model.last.weight.register_hook(lambda grad: grad * math.nan)  # of a finite loss
+    with pytest.raises(NonFiniteError, match="gradient is not finite at step 20"):
+        for _ in range(100):
+            stepper.backward(loss_of(stepper))
+            stepper.step()
+    assert unchanged(before, stepper)
+
+
+def test_weights_that_an_earlier_update_ruined_are_named_as_such():
+    stepper = make()
+    stepper.optimizer = torch.optim.Adam(stepper.model.parameters(), eps=0)
+    stepper.backward(stepper.model.last.bias.sum() + 0 * loss_of(stepper))  # 0 / 0 in the other weights
+    stepper.step()
+    stepper.backward(loss_of(stepper))
+    with pytest.raises(
+        NonFiniteError, match="loss .* the weights have not been finite since an earlier step"
+    ):
+        stepper.step()
+
+
 def test_clipping_sees_unscaled_gradients():
     clipped, free = make("fp16", clip_grad_norm=1e6), make("fp16")
     for stepper in (clipped, free):
