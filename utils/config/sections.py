@@ -156,7 +156,7 @@ class Experiment:
     lr_scheduler: SchedulerSection | None = None
     n_gpu: Annotated[NonNegativeInt, MAY_CHANGE] = 1
     use_synch_bn: bool = False
-    ignore_index: int = IGNORE_INDEX
+    ignore_index: Annotated[int, MAY_CHANGE] = IGNORE_INDEX
     class_weights: list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None = None
     init_from: str | None = None
     seed: NonNegativeInt = 0

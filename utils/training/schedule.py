@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from types import SimpleNamespace
 from typing import Any
 
@@ -128,6 +128,49 @@ class Schedule:
     def lrs(self) -> list[float]:
         """The learning rate of each parameter group."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps so far that changed the weights."""
+        return self._steps
+
+    @property
+    def follows_figure(self) -> bool:
+        """True if the rates depend on the validations so far and not on the step alone."""
+        return isinstance(self.scheduler, ReduceLROnPlateau)
+
+    def place(self, epochs: int, steps: int) -> None:
+        """Advance a new schedule to the point that a run has reached.
+
+        Args:
+            epochs: epochs that are done.
+            steps: optimizer steps that are done, in all.
+        """
+        for _ in range(steps):
+            self.step_done()
+        for epoch in range(1, epochs + 1):
+            self.epoch_done(epoch, None)
+
+    def follow_on(self, old: Mapping[str, Any], lrs: Sequence[float], *, same_figure: bool = True) -> None:
+        """Take over the reductions and the counts of the schedule before, if both follow a figure.
+
+        Args:
+            old: :meth:`state_dict` of the schedule before.
+            lrs: its learning rates, one for each parameter group.
+            same_figure: whether the best figure so far is still of use.
+        """
+        before = old["scheduler"] or {}
+        if not isinstance(self.scheduler, ReduceLROnPlateau) or "num_bad_epochs" not in before:
+            return
+        if same_figure and before["mode"] == self.scheduler.mode:
+            for name in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch"):
+                setattr(self.scheduler, name, before[name])
+        if self._steps < self.warmup_steps:
+            return
+        groups = zip(self.optimizer.param_groups, lrs, old["start_lrs"], self.scheduler.min_lrs, strict=True)
+        for group, lr, start_lr, lowest in groups:
+            if start_lr:
+                group["lr"] = max(group["lr"] * lr / start_lr, lowest)
 
     def step_done(self) -> None:
         """Take account of an optimizer step that changed the weights."""
