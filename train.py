@@ -152,7 +152,7 @@ def build_trainer(
     start_from(experiment.init_from, model, info)
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
-    schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps)
+    schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
     criterion = build_criterion(experiment, info, dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
     carried = {"arch": plain["arch"], "config": plain, "crop_size": dataset.crop_size, "versions": versions()}

@@ -56,7 +56,7 @@ class SchedulerSection(Component):
 
     Attributes:
         type: the scheduler.
-        args: arguments of its constructor.
+        args: arguments of its constructor; ``mode`` of ``ReduceLROnPlateau`` is that of ``trainer.monitor``.
         interval: step the scheduler after every optimizer step or after every epoch; ``null`` is what the
             scheduler is made for.
         warmup_epochs: epochs over which the learning rate rises linearly before the scheduler starts

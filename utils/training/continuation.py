@@ -112,6 +112,8 @@ class _Before:
         self.accumulate_steps = options.get("accumulate_steps", 1)
         self.steps_per_epoch = -(-checkpoint["iters_per_epoch"] // self.accumulate_steps)
         self.scheduled_steps = checkpoint["lr_scheduler"]["steps"]
+        # a run of an earlier version may have waited for a figure to fall that should rise
+        self.mode = (checkpoint["lr_scheduler"]["scheduler"] or {}).get("mode")
         self.group_lrs = [group["lr"] for group in checkpoint["optimizer"]["param_groups"]]
 
     def reached(self, steps_per_epoch: int) -> int:
@@ -237,7 +239,8 @@ def _copy_options(source: Optimizer, target: Optimizer, names: set[str]) -> None
 def _rebuilds(trainer: ContinuedTrainer, experiment: Experiment, changed: Changes, before: _Before) -> bool:
     """Return whether the saved schedule is not the one of the new config."""
     steps = steps_of_epoch(trainer.train_loader, experiment.trainer.accumulate_steps)
-    follows = trainer.stepper.schedule.follows_figure and _figure_changed(changed)
+    schedule = trainer.stepper.schedule
+    follows = schedule.follows_figure and (_figure_changed(changed) or schedule.mode != before.mode)
     return bool(_touches(changed, _OF_THE_RATES)) or follows or steps != before.steps_per_epoch
 
 
@@ -257,7 +260,9 @@ def _rebuild_schedule(
         for name in group.keys() - plain.keys():
             del group[name]  # an entry of the schedule before, such as initial_lr
     _copy_options(fresh, optimizer, set(_SET_BY_SCHEDULES))
-    schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps_per_epoch)
+    schedule = build_schedule(
+        experiment.lr_scheduler, optimizer, options.epochs, steps_per_epoch, options.monitor
+    )
     schedule.place(before.epoch - 1, before.reached(steps_per_epoch))
     schedule.follow_on(old, before.group_lrs, same_figure=same_figure)
     trainer.stepper.schedule = schedule

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,6 +140,11 @@ class Schedule:
         """True if the rates depend on the validations so far and not on the step alone."""
         return isinstance(self.scheduler, ReduceLROnPlateau)
 
+    @property
+    def mode(self) -> str | None:
+        """The direction, ``min`` or ``max``, in which the figure improves that the rates depend on, if any."""
+        return self.scheduler.mode if isinstance(self.scheduler, ReduceLROnPlateau) else None
+
     def place(self, epochs: int, steps: int) -> None:
         """Advance a new schedule to the point that a run has reached.
 
@@ -235,7 +241,11 @@ def steps_of_epoch(loader: Sized, accumulate_steps: int) -> int:
 
 
 def build_schedule(
-    section: SchedulerSection | None, optimizer: Optimizer, epochs: int, steps_per_epoch: int
+    section: SchedulerSection | None,
+    optimizer: Optimizer,
+    epochs: int,
+    steps_per_epoch: int,
+    monitor: str = "off",
 ) -> Schedule:
     """Build the schedule that a config describes.
 
@@ -244,6 +254,7 @@ def build_schedule(
         optimizer: the optimizer of the run.
         epochs: length of the run.
         steps_per_epoch: optimizer steps in each epoch.
+        monitor: the config's ``trainer.monitor``, whose direction a scheduler that waits for a figure takes.
 
     Raises:
         ConfigError: unknown scheduler or argument, or one refused by its constructor.
@@ -259,6 +270,8 @@ def build_schedule(
         "steps_per_epoch": steps_per_epoch,
         "total_steps": remaining * steps_per_epoch,
     }
+    if issubclass(cls, ReduceLROnPlateau) and monitor != "off":
+        section = replace(section, args={"mode": monitor.partition(" ")[0], **section.args})
     scheduler = build(SCHEDULERS, section, "lr_scheduler", optimizer=optimizer, **counts)
     counts_steps = bool(_PER_STEP & inspect.signature(cls).parameters.keys())
     made_for_steps = counts_steps or issubclass(cls, lr_scheduler.CyclicLR)

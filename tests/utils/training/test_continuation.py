@@ -300,3 +300,10 @@ def test_extend_allows_another_length_and_nothing_else(states):
     other = experiment_of(changed_config({"trainer.epochs": 9, "seed": 1}, state["config"]))
     with pytest.raises(ConfigError, match="seed: the run was started with"):
         refuse_changes(state, other, extend=True)
+
+
+def test_a_plateau_of_an_earlier_version_turns_to_the_direction_of_the_monitor(states):
+    state = states(lr_scheduler={"type": "ReduceLROnPlateau", "args": {}})
+    state["lr_scheduler"]["scheduler"].update(mode="min", best=0.1, num_bad_epochs=2)
+    trainer = continued(state, {})
+    assert trainer.stepper.schedule.mode == "max" and scheduler(trainer).num_bad_epochs == 0
