@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config.file import ConfigSource, read_config, with_overrides
+from utils.run.arguments import add_resume_arguments, parse_run
 from utils.system import cli
 
 if TYPE_CHECKING:
@@ -32,15 +33,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a segmentation model from one config file.")
     add = parser.add_argument
     add("-c", "--config", help="config file (default: config.json)")
-    add("-r", "--resume", metavar="PATH|auto", help="run folder or checkpoint to continue; auto: the newest")
+    add_resume_arguments(parser)
     add("-d", "--device", help="cpu, cuda, cuda:1, or GPU numbers: 0,1")
     add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a key of the config")
     add("--check", action="store_true", help="try two steps, a validation and a checkpoint, keep nothing")
     add("--print-config", action="store_true", help="print the config, each value with its origin, then exit")
     add("--plot-lr", metavar="FILE.png", help="draw the learning rates of the run, then exit")
-    add("--allow-change", action="store_true", help="resume although the config differs from the run's")
     add("--debug", action="store_true", help="show the traceback of an error")
-    return parser.parse_args(argv)
+    return parse_run(parser, argv)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     given = args.config or args.resume in (None, "auto")
     source = read_config(args.config or "config.json", args.set) if given else None
     from utils.system.logger import log_to_console
+    from utils.training.continuation import continue_run
 
     log_to_console()
     experiment, folder, checkpoint = find_start(args, source)
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             return plot_learning_rates(experiment, args.plot_lr)
         trainer = build_trainer(experiment, args.device, folder, check_only=args.check)
     if checkpoint is not None:
-        trainer.load_state_dict(checkpoint)
+        continue_run(trainer, checkpoint, experiment)
     if args.check:
         from utils.training.dry_run import dry_run
 
@@ -86,8 +87,7 @@ def find_start(
     if experiment is None:
         source = with_overrides(ConfigSource(checkpoint["config"], str(folder)), args.set)
         experiment = check_experiment(source)
-    if not args.allow_change:
-        refuse_changes(checkpoint["config"], experiment)
+    refuse_changes(checkpoint, experiment, allowed=args.allow_change, extend=args.extend is not None)
     return experiment, folder, checkpoint
 
 
@@ -152,7 +152,7 @@ def build_trainer(
     start_from(experiment.init_from, model, info)
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
-    schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps)
+    schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
     criterion = build_criterion(experiment, info, dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
     carried = {"arch": plain["arch"], "config": plain, "crop_size": dataset.crop_size, "versions": versions()}

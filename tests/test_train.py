@@ -160,6 +160,29 @@ def test_resume_refuses_another_experiment(config, tmp_path, capsys):
     assert load_checkpoint(Path(folder) / "last.pth")["epoch"] == 4
 
 
+def test_a_finished_run_is_extended_at_a_rate_above_zero(config, tmp_path, capsys):
+    assert train.main(["-c", str(config)]) == 0
+    folder = run_dir(tmp_path)
+    assert train.main(["--resume", str(folder), "--extend", "4", "--device", "cpu"]) == 0
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    assert records[2]["lr"][0] == pytest.approx(0.05 * 0.25**0.9)
+    with pytest.raises(SystemExit):
+        train.main(["-c", str(config), "--extend", "4"])
+    assert "--extend lengthens a run; name it with --resume" in capsys.readouterr().err
+    assert train.main(["--resume", str(folder), "--extend", "3"]) == 2
+    assert "trainer.epochs: 3 is too few: the run has reached epoch 4" in capsys.readouterr().err
+
+
+def test_an_allowed_learning_rate_is_the_one_trained_with(config, tmp_path):
+    assert train.main(["-c", str(config), "--set", "lr_scheduler=null"]) == 0
+    folder = run_dir(tmp_path)
+    change = ["--set", "optimizer.args.lr=0.001", "--set", "trainer.epochs=3", "--allow-change"]
+    assert train.main(["--resume", str(folder), *change]) == 0
+    record = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (record["epoch"], record["lr"]) == (3, [0.001])
+
+
 def test_resume_from_damage(config, tmp_path, capsys):
     assert train.main(["-c", str(config)]) == 0
     folder = run_dir(tmp_path)

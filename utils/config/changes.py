@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
 from utils.config.annotations import may_change
@@ -11,6 +11,17 @@ from utils.config.parse import section_in
 from utils.config.sections import Experiment
 
 _ABSENT = object()
+# keys that act once, when a run starts, or that decide what its state consists of
+_FIXED = {
+    "name": "it names the run folder",
+    "seed": "the run has drawn from it since it started",
+    "init_from": "it acts when a run starts",
+    "arch.type": "the weights are of the old one",
+    "arch.args.pretrained": "it acts when a run starts",
+    "optimizer.type": "the saved state is of the old one",
+    "optimizer.differential_lr": "the saved parameter groups follow from it",
+    "optimizer.no_decay_norm_bias": "the saved parameter groups follow from it",
+}
 
 
 def differences(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
@@ -44,6 +55,11 @@ def refused_changes(old: Mapping[str, Any], experiment: Experiment) -> dict[str,
         for path, values in differences(old, experiment.plain).items()
         if not may_change(_annotation(path, experiment), path.partition(".")[0])
     }
+
+
+def impossible_changes(changed: Iterable[str]) -> dict[str, str]:
+    """Return the reason for each changed path that cannot take effect in a run that has started."""
+    return {path: _FIXED[path] for path in changed if path in _FIXED}
 
 
 def _annotation(path: str, experiment: Experiment) -> Any:

@@ -56,7 +56,7 @@ class SchedulerSection(Component):
 
     Attributes:
         type: the scheduler.
-        args: arguments of its constructor.
+        args: arguments of its constructor; ``mode`` of ``ReduceLROnPlateau`` is that of ``trainer.monitor``.
         interval: step the scheduler after every optimizer step or after every epoch; ``null`` is what the
             scheduler is made for.
         warmup_epochs: epochs over which the learning rate rises linearly before the scheduler starts
@@ -156,7 +156,7 @@ class Experiment:
     lr_scheduler: SchedulerSection | None = None
     n_gpu: Annotated[NonNegativeInt, MAY_CHANGE] = 1
     use_synch_bn: bool = False
-    ignore_index: int = IGNORE_INDEX
+    ignore_index: Annotated[int, MAY_CHANGE] = IGNORE_INDEX
     class_weights: list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None = None
     init_from: str | None = None
     seed: NonNegativeInt = 0

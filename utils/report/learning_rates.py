@@ -43,7 +43,7 @@ def learning_rates(
             rates.append(schedule.lrs)
             optimizer.step()  # without gradients: only so that the scheduler may step after it
             schedule.step_done()
-        schedule.epoch_done(epoch, float(epoch))
+        schedule.epoch_done(epoch, float(-epoch if schedule.mode == "min" else epoch))
     return [list(group) for group in zip(*rates, strict=True)]
 
 

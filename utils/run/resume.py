@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.config.changes import refused_changes
+from utils.config.changes import impossible_changes, refused_changes
 from utils.config.sections import Experiment
 from utils.errors import CheckpointError, ConfigError
 from utils.run.checkpoint import load_checkpoint, load_newest
@@ -58,22 +58,46 @@ def load_resumed(resume: str, folder: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def refuse_changes(old: Mapping[str, Any], experiment: Experiment) -> None:
+def refuse_changes(
+    checkpoint: Mapping[str, Any], experiment: Experiment, *, allowed: bool = False, extend: bool = False
+) -> None:
     """Refuse a config that would make the rest of a run another experiment.
 
     Args:
-        old: the config that the run was started with.
+        checkpoint: the state to continue from, with the config that the run was started with.
         experiment: the config to continue with.
+        allowed: the user allows every change that can take effect.
+        extend: the user allows another ``trainer.epochs``.
 
     Raises:
         ConfigError: naming every path that differs.
     """
-    changed = refused_changes(old, experiment)
+    changed = refused_changes(checkpoint["config"], experiment)
+    if allowed or extend:
+        _refuse_fewer_epochs(checkpoint, experiment)
+    if allowed:
+        impossible = impossible_changes(changed)
+        if impossible:
+            started = "cannot change in a run that has started"
+            raise ConfigError([f"{path}: {started}: {reason}" for path, reason in impossible.items()])
+        return
+    if extend:
+        changed.pop("trainer.epochs", None)
     if changed:
         raise ConfigError(
             [
                 f"{path}: the run was started with {was!r}, now it says {now!r}"
                 for path, (was, now) in changed.items()
             ]
-            + ["leave --config out to continue with the run's own config, or add --allow-change"]
+            + [
+                "leave --config out to continue with the run's own config, or add --allow-change"
+                + (" (--extend EPOCHS for its length alone)" if set(changed) == {"trainer.epochs"} else "")
+            ]
         )
+
+
+def _refuse_fewer_epochs(checkpoint: Mapping[str, Any], experiment: Experiment) -> None:
+    begun = checkpoint["epoch"] - (not checkpoint["step"])
+    epochs = experiment.trainer.epochs
+    if epochs < begun:
+        raise ConfigError(f"trainer.epochs: {epochs} is too few: the run has reached epoch {begun}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from utils.config.factory import Catalogue
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from utils.config.factory import Catalogue, Problem, find
 from utils.config.sections import Experiment, cross_check
 from utils.errors import ConfigError
 from utils.losses.build import LOSSES
@@ -40,4 +42,22 @@ def monitored_figure_is_logged(experiment: Experiment) -> list[str]:
     return []
 
 
-CHECKS = (name_is_a_folder, monitored_figure_is_logged)
+@cross_check("lr_scheduler.type", "lr_scheduler.args", "trainer.monitor")
+def plateau_follows_the_monitor(experiment: Experiment) -> list[str]:
+    """A scheduler that waits for a figure waits for the monitored one, in its direction."""
+    section, monitor = experiment.lr_scheduler, experiment.trainer.monitor
+    if section is None or not issubclass(
+        find(SCHEDULERS, section.type, "lr_scheduler.type"), ReduceLROnPlateau
+    ):
+        return []
+    if monitor == "off":
+        reason = f"{section.type} waits for the figure of trainer.monitor, which is off"
+        return [Problem("lr_scheduler.type", reason)]
+    direction, given = monitor.partition(" ")[0], section.args.get("mode")
+    if given in (None, direction):
+        return []
+    reason = f"'{given}' is contrary to trainer.monitor '{monitor}'; leave it out, it follows the monitor"
+    return [Problem("lr_scheduler.args.mode", reason)]
+
+
+CHECKS = (name_is_a_folder, monitored_figure_is_logged, plateau_follows_the_monitor)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,6 +130,54 @@ class Schedule:
         """The learning rate of each parameter group."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps so far that changed the weights."""
+        return self._steps
+
+    @property
+    def follows_figure(self) -> bool:
+        """True if the rates depend on the validations so far and not on the step alone."""
+        return isinstance(self.scheduler, ReduceLROnPlateau)
+
+    @property
+    def mode(self) -> str | None:
+        """The direction, ``min`` or ``max``, in which the figure improves that the rates depend on, if any."""
+        return self.scheduler.mode if isinstance(self.scheduler, ReduceLROnPlateau) else None
+
+    def place(self, epochs: int, steps: int) -> None:
+        """Advance a new schedule to the point that a run has reached.
+
+        Args:
+            epochs: epochs that are done.
+            steps: optimizer steps that are done, in all.
+        """
+        for _ in range(steps):
+            self.step_done()
+        for epoch in range(1, epochs + 1):
+            self.epoch_done(epoch, None)
+
+    def follow_on(self, old: Mapping[str, Any], lrs: Sequence[float], *, same_figure: bool = True) -> None:
+        """Take over the reductions and the counts of the schedule before, if both follow a figure.
+
+        Args:
+            old: :meth:`state_dict` of the schedule before.
+            lrs: its learning rates, one for each parameter group.
+            same_figure: whether the best figure so far is still of use.
+        """
+        before = old["scheduler"] or {}
+        if not isinstance(self.scheduler, ReduceLROnPlateau) or "num_bad_epochs" not in before:
+            return
+        if same_figure and before["mode"] == self.scheduler.mode:
+            for name in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch"):
+                setattr(self.scheduler, name, before[name])
+        if self._steps < self.warmup_steps:
+            return
+        groups = zip(self.optimizer.param_groups, lrs, old["start_lrs"], self.scheduler.min_lrs, strict=True)
+        for group, lr, start_lr, lowest in groups:
+            if start_lr:
+                group["lr"] = max(group["lr"] * lr / start_lr, lowest)
+
     def step_done(self) -> None:
         """Take account of an optimizer step that changed the weights."""
         self._steps += 1
@@ -192,7 +241,11 @@ def steps_of_epoch(loader: Sized, accumulate_steps: int) -> int:
 
 
 def build_schedule(
-    section: SchedulerSection | None, optimizer: Optimizer, epochs: int, steps_per_epoch: int
+    section: SchedulerSection | None,
+    optimizer: Optimizer,
+    epochs: int,
+    steps_per_epoch: int,
+    monitor: str = "off",
 ) -> Schedule:
     """Build the schedule that a config describes.
 
@@ -201,6 +254,7 @@ def build_schedule(
         optimizer: the optimizer of the run.
         epochs: length of the run.
         steps_per_epoch: optimizer steps in each epoch.
+        monitor: the config's ``trainer.monitor``, whose direction a scheduler that waits for a figure takes.
 
     Raises:
         ConfigError: unknown scheduler or argument, or one refused by its constructor.
@@ -216,6 +270,8 @@ def build_schedule(
         "steps_per_epoch": steps_per_epoch,
         "total_steps": remaining * steps_per_epoch,
     }
+    if issubclass(cls, ReduceLROnPlateau) and monitor != "off":
+        section = replace(section, args={"mode": monitor.partition(" ")[0], **section.args})
     scheduler = build(SCHEDULERS, section, "lr_scheduler", optimizer=optimizer, **counts)
     counts_steps = bool(_PER_STEP & inspect.signature(cls).parameters.keys())
     made_for_steps = counts_steps or issubclass(cls, lr_scheduler.CyclicLR)

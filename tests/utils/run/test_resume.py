@@ -59,7 +59,7 @@ def test_refused_changes_are_named_with_both_values():
     changed["optimizer"]["args"]["lr"] = 0.5
     changed["trainer"]["save_minutes"] = 1
     with pytest.raises(ConfigError) as caught:
-        refuse_changes(CONFIG, experiment_of(changed))
+        refuse_changes({"config": CONFIG, "epoch": 2, "step": 0}, experiment_of(changed))
     assert caught.value.problems[0] == "optimizer.args.lr: the run was started with 0.1, now it says 0.5"
     assert "--allow-change" in caught.value.problems[-1] and len(caught.value.problems) == 2
 

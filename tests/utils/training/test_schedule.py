@@ -164,3 +164,12 @@ def test_mistakes(section, words):
     with pytest.raises(ConfigError, match=words):
         require(SCHEDULERS, section, "lr_scheduler")
         build_schedule(section, optimizer(), 2, 2)
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("max Mean_IoU", "max"), ("min loss", "min")])
+def test_a_plateau_waits_in_the_direction_of_the_monitor(monitor, mode):
+    section = SchedulerSection("ReduceLROnPlateau", {"patience": 0, "factor": 0.5})
+    schedule = build_schedule(section, optimizer(), 5, 1, monitor)
+    assert schedule.mode == mode
+    rising = [schedule.lrs[0] for epoch in (1, 2, 3) if schedule.epoch_done(epoch, 0.1 * epoch) is None]
+    assert rising == ([0.01, 0.01, 0.01] if mode == "max" else [0.01, 0.005, 0.0025])
