@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +53,22 @@ def fingerprint(files: Sequence[Sample], start: str) -> str:
                 status = path.stat()
                 digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def given_options(
+    constructor: Callable[..., None], args: Sequence[Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a constructor call by name, with its defaults.
+
+    Args:
+        constructor: takes ``self`` first.
+        args: positional arguments, without ``self``.
+        options: keyword arguments.
+    """
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    defaults = {p.name: p.default for p in parameters if p.kind not in kinds}
+    return {**defaults, **dict(zip(defaults, args, strict=False)), **options}
 
 
 def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1) -> None:
