@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from base.checks import check_classes, check_split
-from base.sample import Sample, SampleKey, check_pair, fingerprint, given_options
+from base.sample import Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
 from utils.augment.warp import Size
 from utils.config.annotations import MAY_CHANGE, NonNegativeInt
@@ -239,11 +239,7 @@ class BaseDataSet(Dataset[Any], ABC):
         return self._load_data(index)[1]
 
     def fingerprint(self) -> str:
-        """Return a digest of all that decoded values follow from.
-
-        These are the files with their sizes and times, the meaning of mask values, and the arguments, without
-        those of the transform, which is applied to decoded values.
-        """
+        """Return a digest of all that decoded values follow from: files, mask values, options."""
         shared = merged_parameters(BaseDataSet, BaseDataSet, options=SampleTransform)
         own = {name: value for name, value in self._given.items() if name not in shared}
         facts = f"{self.split} {vars(self.table)} {tuple(self.mean)} {sorted(own.items())}"
@@ -262,6 +258,10 @@ class BaseDataSet(Dataset[Any], ABC):
     def groups(self) -> list[str]:
         """Return the group of every sample; a sample without one is a group of its own."""
         return [sample.group or sample.image_id for sample in self.files]
+
+    def sizes(self) -> list[Size | None]:
+        """Return (height, width) of each image; ``None`` where only decoding shows it."""
+        return sizes_of(self.files) if self.files else [None] * len(self)
 
     # ---- helpers --------------------------------------------------------------------------------
 

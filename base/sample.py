@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +55,19 @@ def fingerprint(files: Sequence[Sample], start: str) -> str:
                 status = path.stat()
                 digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def sizes_of(files: Sequence[Sample]) -> list[Size | None]:
+    """Return (height, width) of each image from its header; ``None`` where the header cannot be read."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(_size_of, files))
+
+
+def _size_of(sample: Sample) -> Size | None:
+    try:
+        return image_size(sample.image)
+    except DataError:  # of a format of the data set's own, or damaged, which is reported when it is read
+        return None
 
 
 def given_options(
