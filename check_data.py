@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
     with cli.naming(args.config):
         from dataloaders.build import DataSections, examined_datasets
 
-        datasets = examined_datasets(DataSections.of(config))
+        sections = DataSections.of(config)
+        datasets = examined_datasets(sections)
     from utils.survey.examine import examine
 
-    report = examine(datasets)
+    report = examine(datasets, allow_overlap=sections.allow_overlap)
     print(json.dumps(report.to_plain(), indent=1) if args.json else report.text())
     return 2 if report.failed else 0
 

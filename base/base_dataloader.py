@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from base.base_dataset import BaseDataSet, SampleKey
 from base.workers import Collate, collate, one_cv2_thread, start_worker
+from utils.augment.warp import Size
 from utils.config.annotations import MAY_CHANGE, MayChange, NonNegativeFloat, NonNegativeInt, PositiveInt
 from utils.config.factory import Problem, join, merged_parameters, refuse
 from utils.data.batch import Batch
@@ -28,8 +29,9 @@ class BaseDataLoader(DataLoader[Any], ABC):
     """Base of every loader: a subclass names its ``dataset_class``, nothing more.
 
     The ``args`` of a config hold the arguments below and those of the data set side by side. Batches are
-    :class:`~utils.data.batch.Batch`: uint8, channels last; images of different sizes are padded at the right
-    and at the bottom with the mean colour, their labels with void.
+    :class:`~utils.data.batch.Batch`: uint8, channels last. In training, images of different sizes are padded at
+    the right and at the bottom with the mean colour, their labels with void. Full images of validation data
+    share a batch only with images of their own size, so that no figure depends on the batch size.
 
     Attributes:
         dataset: the data set.
@@ -45,7 +47,8 @@ class BaseDataLoader(DataLoader[Any], ABC):
         val_split: keep back a part for validation: below 1 its share, from 1 on its number of images.
             Groups of images (the views of one car) stay together; the draw is the same in every run.
         drop_last: leave out a last batch that is not full; ``None``: in training, if it is a single
-            image beside larger batches, which batch norm cannot take.
+            image beside larger batches, which batch norm cannot take. Batches of full validation images of
+            several sizes are never left out.
         prefetch_factor: number of batches that each worker prepares ahead.
         repeat: number of passes over the images in an epoch, each with random draws of its own, so that sets of
             a few images have epochs of more than a few steps.
@@ -135,6 +138,7 @@ class BaseDataLoader(DataLoader[Any], ABC):
             shuffle=shuffle,
             drop_last=single if drop_last is None else drop_last,
             seed=dataset.seed,
+            kinds=_sizes_that_differ(dataset, batch_size),
         )
         super().__init__(
             dataset,
@@ -172,6 +176,10 @@ class BaseDataLoader(DataLoader[Any], ABC):
 
     def largest_batch(self) -> Batch:
         """Return a batch of the largest images, for a dry run of the memory that an epoch needs."""
+        sizes = self.batches.kinds
+        if sizes is not None:
+            keys = max(self.batches, key=lambda part: len(part) * np.prod(sizes[part[0].index] or 0))
+            return collate(self.dataset.__getitems__(keys), self.info.fill_colour)
         count = min(self.batches.batch_size, len(self.dataset))
         indices = range(count)
         if self.dataset.files and self.dataset.crop_size is None:
@@ -216,6 +224,14 @@ class BaseDataLoader(DataLoader[Any], ABC):
             raise DataError(
                 "a worker process that prepares data died (killed, or out of memory); lower num_workers"
             ) from error
+
+
+def _sizes_that_differ(dataset: BaseDataSet, batch_size: int) -> list[Size | None] | None:
+    """Return the sizes of full validation images where they would be padded to form batches, else ``None``."""
+    if not dataset.val or dataset.crop_size is not None or batch_size == 1:
+        return None
+    sizes = dataset.sizes()
+    return None if len(set(sizes)) == 1 and sizes[0] is not None else sizes
 
 
 def _contradictions(args: Mapping[str, Any], path: str) -> list[str]:

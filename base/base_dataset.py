@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from base.sample import Sample, SampleKey, check_pair, fingerprint
+from base.checks import check_classes, check_split
+from base.sample import Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
 from utils.augment.warp import Size
 from utils.config.annotations import MAY_CHANGE, NonNegativeInt
-from utils.config.factory import Problem, join, merged_parameters, refuse
+from utils.config.factory import merged_parameters, refuse
 from utils.data.batch import LabelledImage
 from utils.data.cache import open_cache
 from utils.data.labels import ColourTable, LabelTable
@@ -73,12 +74,19 @@ class BaseDataSet(Dataset[Any], ABC):
     splits: Sequence[str] = ("train", "val")
     label_ids: Sequence[int] = ()
     void_values: Sequence[int] = (IGNORE_INDEX,)
+    _given: Mapping[str, Any]  # arguments of the constructor, with its defaults
     hidden_options: ClassVar[Sequence[str]] = ()  # options of a base class that a subclass sets itself
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         parameters = merged_parameters(cls, BaseDataSet, cls.hidden_options, SampleTransform)
         cls.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Note the arguments, for :meth:`fingerprint`."""
+        made: BaseDataSet = super().__new__(cls)
+        made._given = given_options(cls.__init__, args, options)
+        return made
 
     def __init__(
         self,
@@ -91,7 +99,7 @@ class BaseDataSet(Dataset[Any], ABC):
         seed: NonNegativeInt = 0,
         **transform: Any,
     ) -> None:
-        refuse([*check_split(self.splits, split, ""), *_check_classes(self.classes, "")])
+        refuse([*check_split(self.splits, split, ""), *check_classes(self.classes, "")])
         self.root = Path(data_dir)
         self.split = split
         self.return_id = return_id
@@ -117,7 +125,7 @@ class BaseDataSet(Dataset[Any], ABC):
         Returns:
             One line for each mistake, which begins with the JSON path of an argument.
         """
-        problems = _check_classes(getattr(cls, "classes", ()), path)
+        problems = check_classes(getattr(cls, "classes", ()), path)
         # a constructor of its own may set the splits, unless the class declares them
         declared = cls.splits is not BaseDataSet.splits or cls.__init__ is BaseDataSet.__init__
         if declared and "split" in args:
@@ -231,8 +239,11 @@ class BaseDataSet(Dataset[Any], ABC):
         return self._load_data(index)[1]
 
     def fingerprint(self) -> str:
-        """Return a digest of the files, their sizes and times, and the meaning of mask values."""
-        return fingerprint(self.files, f"{type(self).__qualname__} {self.split} {vars(self.table)}")
+        """Return a digest of all that decoded values follow from: files, mask values, options."""
+        shared = merged_parameters(BaseDataSet, BaseDataSet, options=SampleTransform)
+        own = {name: value for name, value in self._given.items() if name not in shared}
+        facts = f"{self.split} {vars(self.table)} {tuple(self.mean)} {sorted(own.items())}"
+        return fingerprint(self.files, f"{type(self).__qualname__} {facts}")
 
     @property
     def val(self) -> bool:
@@ -247,6 +258,10 @@ class BaseDataSet(Dataset[Any], ABC):
     def groups(self) -> list[str]:
         """Return the group of every sample; a sample without one is a group of its own."""
         return [sample.group or sample.image_id for sample in self.files]
+
+    def sizes(self) -> list[Size | None]:
+        """Return (height, width) of each image; ``None`` where only decoding shows it."""
+        return sizes_of(self.files) if self.files else [None] * len(self)
 
     # ---- helpers --------------------------------------------------------------------------------
 
@@ -281,20 +296,3 @@ class BaseDataSet(Dataset[Any], ABC):
             assert size is not None
             return np.full(size, IGNORE_INDEX, np.uint8)
         return self.table.encode(self._read_mask(sample), str(sample.mask))
-
-
-def check_split(splits: Sequence[str], split: str, path: str) -> list[str]:
-    """Return the mistake of a split that is not among ``splits``, as a line with its JSON path."""
-    if split in splits:
-        return []
-    return [Problem(join(path, "split"), f"there is no '{split}'; choose from: {', '.join(splits)}")]
-
-
-def _check_classes(classes: Sequence[str], path: str) -> list[str]:
-    if len(classes) != 1:
-        return []
-    reason = (
-        f'a single class cannot be learned; put the background first: ["background", "{classes[0]}"] '
-        "(arch.args.num_classes: 1 then separates the two by one logit)"
-    )
-    return [Problem(join(path, "classes"), reason)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +55,35 @@ def fingerprint(files: Sequence[Sample], start: str) -> str:
                 status = path.stat()
                 digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def sizes_of(files: Sequence[Sample]) -> list[Size | None]:
+    """Return (height, width) of each image from its header; ``None`` where the header cannot be read."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(_size_of, files))
+
+
+def _size_of(sample: Sample) -> Size | None:
+    try:
+        return image_size(sample.image)
+    except DataError:  # of a format of the data set's own, or damaged, which is reported when it is read
+        return None
+
+
+def given_options(
+    constructor: Callable[..., None], args: Sequence[Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a constructor call by name, with its defaults.
+
+    Args:
+        constructor: takes ``self`` first.
+        args: positional arguments, without ``self``.
+        options: keyword arguments.
+    """
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    defaults = {p.name: p.default for p in parameters if p.kind not in kinds}
+    return {**defaults, **dict(zip(defaults, args, strict=False)), **options}
 
 
 def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import dataloaders
 from base import BaseDataLoader, BaseDataSet
+from dataloaders.agreement import require_apart, require_same_info
 from utils.config.annotations import NonNegativeInt
 from utils.config.factory import Catalogue, Component, build, find, require
 from utils.config.parse import Mistakes, read_section
@@ -26,11 +27,13 @@ class DataSections:
         train_loader: the training data.
         val_loader: the validation data; ``None`` takes ``val_split`` of the training data.
         seed: start of every random draw.
+        allow_overlap: accept validation images that are training images too.
     """
 
     train_loader: Component | None = None
     val_loader: Component | None = None
     seed: NonNegativeInt = Experiment.seed
+    allow_overlap: bool = Experiment.allow_overlap
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> DataSections:
@@ -66,17 +69,19 @@ def build_loaders(experiment: Experiment) -> tuple[BaseDataLoader, BaseDataLoade
     """Open the training data, and the validation data: a loader of its own or a split of the training data.
 
     Raises:
-        ConfigError: an argument was refused, or the two have different classes.
-        DataError: the data is not as it should be.
+        ConfigError: an argument was refused, or the two differ in classes, channels or normalisation.
+        DataError: the data is not as it should be, or an image is in both.
     """
     train_loader = open_loader(experiment.train_loader, "train_loader", experiment.seed)
     if not experiment.trainer.val:
         return train_loader, None
     if experiment.val_loader is None:
-        return train_loader, train_loader.get_val_loader()
-    val_loader = open_loader(experiment.val_loader, "val_loader", experiment.seed)
-    if val_loader.info.classes != train_loader.info.classes:
-        raise ConfigError("val_loader: its classes are not those of train_loader")
+        val_loader = train_loader.get_val_loader()
+    else:
+        val_loader = open_loader(experiment.val_loader, "val_loader", experiment.seed)
+        require_same_info(train_loader.info, val_loader.info)
+    if val_loader is not None and not experiment.allow_overlap:
+        require_apart(train_loader, val_loader)
     return train_loader, val_loader
 
 

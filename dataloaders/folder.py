@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from base.base_dataloader import BaseDataLoader
-from base.base_dataset import BaseDataSet, Sample, check_split
+from base.base_dataset import BaseDataSet, Sample
+from base.checks import check_split
 from dataloaders.folder_options import FolderLabels, FolderPixels, FolderSplits, Values, pick, problems_of
 from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from utils.config.factory import refuse

@@ -9,6 +9,7 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet
+from utils.augment.warp import Size
 from utils.config.annotations import PositiveInt
 from utils.dataset_info import IGNORE_INDEX
 
@@ -53,6 +54,9 @@ class ShapesDataSet(BaseDataSet):
 
     def groups(self) -> list[str]:
         return [f"{index:06d}" for index in self.indices]
+
+    def sizes(self) -> list[Size | None]:
+        return [(self.image_size, self.image_size)] * len(self)
 
     def fingerprint(self) -> str:
         return f"shapes {self.split} {self.image_size} {list(self.indices)}"

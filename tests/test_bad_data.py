@@ -80,7 +80,7 @@ def folder_config(root, size, name="a", runs="saved"):
         save(root / "masks" / f"{name}{number}.png", blocks(size[::-1], [0, 1], number))
     data = {"data_dir": str(root), "classes": ["a", "b"], "split": "train", "batch_size": 2}
     content = {
-        "name": "small", "n_gpu": 0, "arch": {"type": "UNet", "args": {"base_channels": 2}},
+        "name": "small", "n_gpu": 0, "arch": {"type": "UNet", "args": {"base_channels": 2}}, "allow_overlap": True,
         "train_loader": {"type": "Folder", "args": {**data, "crop_size": 32}},
         "val_loader": {"type": "Folder", "args": {**data, "val": True}},
         "optimizer": {"type": "SGD", "args": {"lr": 0.01}},

@@ -117,3 +117,14 @@ def test_embedded_data_can_be_examined_too(tmp_path, capsys):
     (tmp_path / "c.json").write_text(json.dumps({"train_loader": spec}))
     assert check_data.main(["-c", str(tmp_path / "c.json")]) == 0
     assert "val_split): 2 images" in capsys.readouterr().out
+
+
+def test_images_that_train_refuses_to_validate_on_are_an_error(data, capsys):
+    code, text, plain = run(data, capsys, images="train/i", masks="train/m", list_file="{split}.txt")
+    assert code == 2  # no list yet
+    for split, names in (("train", "0123"), ("val", "2345")):
+        (data / f"{split}.txt").write_text("\n".join(names))
+    code, text, plain = run(data, capsys, images="train/i", masks="train/m", list_file="{split}.txt")
+    assert code == 2 and "ERROR: 2 image files of val_loader (val) are in train_loader (train) too" in text
+    assert [problem["kind"] for problem in plain["between"]].count("same_file") == 1
+    assert check_data.main(["--config", str(data / "config.json"), "--set", "allow_overlap=true"]) == 0

@@ -17,12 +17,14 @@ import torch
 
 import dataloaders
 from base import BaseDataLoader
-from dataloaders import VOC, CamVid, Shapes
+from dataloaders import VOC, CamVid, Folder, Shapes
 from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
-from tests.dataloaders.trees import blocks, camvid, save, voc
+from tests.dataloaders.trees import blocks, camvid, picture, save, voc
 from tests.experiments import open_data
 from utils.errors import ConfigError, DataError, LabelError
+from utils.images.header import image_size
+from utils.images.read import read_image
 
 WORKERS = [
     {"num_workers": 0},
@@ -194,9 +196,9 @@ def test_bad_options_are_config_errors(args, message):
         open_data({"type": "Shapes", "args": args})
 
 
-def test_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
+def test_training_images_of_different_sizes_are_padded_with_mean_and_void(tmp_path):
     """D09."""
-    loader = VOC(**voc(tmp_path), split="train", batch_size=4, val=True)
+    loader = VOC(**voc(tmp_path), split="train", batch_size=4, augment=False, shuffle=False)
     (batch,) = batches(loader)
     assert batch.images.shape == (4, 64, 65, 3)
     assert (batch.images[2, 40:] == torch.tensor(loader.info.fill_colour, dtype=torch.uint8)).all()
@@ -267,3 +269,66 @@ def test_options_that_agree_are_accepted(args):
     args = {"batch_size": 2, "split": "train", "num_images": 8, "image_size": 32, **args}
     assert Shapes.check_arguments(args, "train_loader.args") == []
     assert len(Shapes(**args).dataset) > 0
+
+
+class TestValidationOfImagesOfDifferentSizes:
+    """D9: what an image is predicted from does not depend on its neighbours in a batch."""
+
+    def loader(self, root, batch_size, **options):
+        sizes = [(20, 30), (30, 20), (20, 30), (24, 24), (30, 20), (20, 30)]
+        for number, size in enumerate(sizes):
+            save(root / "images" / f"{number}.png", picture(size, number))
+            save(root / "masks" / f"{number}.png", blocks(size, [0, 1], number))
+        spec = {"data_dir": str(root), "classes": ["a", "b"], "split": "all", "val": True, **options}
+        return Folder(batch_size=batch_size, **spec)
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 9])
+    @pytest.mark.parametrize("workers", WORKERS)
+    def test_no_image_is_padded_whatever_the_batch_size(self, tmp_path, batch_size, workers):
+        loader = self.loader(tmp_path, batch_size, **workers)
+        found = list(loader)
+        assert len(found) == len(loader) == {1: 6, 2: 4, 3: 3, 9: 3}[batch_size]
+        for batch in found:
+            for image, target, name in zip(*batch, strict=True):
+                stored = read_image(tmp_path / "images" / f"{name}.png")
+                assert np.array_equal(image, stored) and target.shape == stored.shape[:2]
+        assert sorted(name for batch in found for name in batch.image_ids) == list("012345")
+
+    def test_the_figures_do_not_depend_on_the_batch_size(self, tmp_path):
+        """A network with convolutions, in fp64."""
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 5, padding=2), torch.nn.Conv2d(4, 2, 9, padding=4)
+        ).double()
+        answers = []
+        for batch_size in (1, 2, 9):
+            found = {}
+            for batch in self.loader(tmp_path, batch_size):
+                with torch.no_grad():
+                    logits = net(batch.images.double().permute(0, 3, 1, 2) / 255)
+                found |= {name: logits[row] for row, name in enumerate(batch.image_ids)}
+            answers.append(found)
+        for other in answers[1:]:
+            assert all(torch.allclose(answers[0][name], other[name], atol=1e-12) for name in "012345")
+
+    def test_the_dry_run_sees_the_batch_of_most_pixels(self, tmp_path):
+        assert self.loader(tmp_path, 9).largest_batch().images.shape == (3, 20, 30, 3)
+
+    def test_a_part_kept_back_by_val_split_is_grouped_too(self, tmp_path):
+        loader = self.loader(tmp_path, 2, val=False, val_split=3).get_val_loader()
+        sizes = {sample.image_id: image_size(sample.image) for sample in loader.dataset.files}
+        for batch in loader:
+            assert {sizes[name] for name in batch.image_ids} == {tuple(batch.images.shape[1:3])}
+
+    def test_images_whose_header_shows_no_size_go_one_by_one(self, tmp_path, monkeypatch):
+        loader = self.loader(tmp_path, 3)
+        monkeypatch.setattr(
+            "base.sample.image_size", lambda path: (_ for _ in ()).throw(DataError("unknown"))
+        )
+        loader = self.loader(tmp_path, 3)
+        assert [len(batch.images) for batch in loader] == [1] * 6
+        assert len(loader.largest_batch().images) == 1
+
+    def test_images_of_one_size_keep_their_batches(self):
+        loader = Shapes(split="val", batch_size=4, num_images=10, image_size=32, val=True)
+        assert [len(batch.images) for batch in loader] == [4, 4, 2]

@@ -66,6 +66,32 @@ def test_reduced_decoding_shows_the_same_picture(tmp_path):
         assert np.abs(small.image.astype(int) - full.image).mean() < 4
 
 
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("extra", [1, 3, 5, 7])
+def test_a_reduced_photo_lies_where_the_full_one_does(tmp_path, reduction, extra):
+    """N2: its last pixels reach beyond the photo where a side is no multiple; no drift towards them."""
+    size = (40 * reduction + extra, 56 * reduction + extra)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    ramps = np.stack([255 * columns / size[1], 255 * rows / size[0], 0 * rows], axis=2)
+    Image.fromarray(ramps.round().astype(np.uint8)).save(tmp_path / "x.jpg", quality=100, subsampling=0)
+    save(tmp_path / "x_m.png", np.zeros(size, np.uint8))
+    longest = size[1] // reduction
+    reduced = Pairs(str(tmp_path), "train", augment=False, base_size=longest)
+    geometry = reduced.transform.plan(np.zeros(size, np.uint8), np.random.default_rng(0))
+    assert geometry.reduction == reduction
+    image = reduced.load(SampleKey(0, 0)).image.astype(float)
+    source = reduced._load_data(0)[0]
+    full = reduced.transform.apply(source, np.zeros(size, np.uint8), geometry, (0, 0, 0), None)[0].astype(
+        float
+    )
+    inner = np.s_[2:-2, 2:-2]
+    drift = [  # in pixels of the output, near the right and near the bottom border
+        abs((image - full)[inner][:, -8:, 0].mean()) / 255 * image.shape[1],
+        abs((image - full)[inner][-8:, :, 1].mean()) / 255 * image.shape[0],
+    ]
+    assert max(drift) < 0.06
+
+
 def test_without_augmentation_nothing_is_drawn(tmp_path):
     root = pair(tmp_path, (40, 60))
     whole = Pairs(root, "train", augment=False).load(SampleKey(0, 0))

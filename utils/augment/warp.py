@@ -73,7 +73,7 @@ def warp_image(image: np.ndarray, geometry: Geometry, full_size: Size | None = N
     Outside, the colours of the border continue; :func:`fill_outside` paints over them.
 
     Args:
-        image: (H, W, C) uint8, or a copy that was reduced when it was decoded.
+        image: (H, W, C) uint8, or a copy that was decoded at 1/``geometry.reduction`` of its size.
         geometry: in coordinates of the full image.
         full_size: (height, width) of the full image, where ``image`` is a reduced one.
     """
@@ -84,8 +84,9 @@ def warp_image(image: np.ndarray, geometry: Geometry, full_size: Size | None = N
             return image
         if _is_plain_crop(geometry, size):
             return _slice(image, geometry)
-    matrix = np.diag([size[1] / full_size[1], size[0] / full_size[0]]) @ geometry.matrix
-    ratio = geometry.ratio * max(full_size[0] / size[0], full_size[1] / size[1])
+    # sides are rounded up, but a pixel of a reduced image is exactly as many of the full one
+    reduction = 1 if size == full_size else geometry.reduction
+    matrix, ratio = geometry.matrix / reduction, geometry.ratio * reduction
     steps = max(int(1 / ratio + 1e-6), 1)
     image, matrix = _cut(image, matrix, geometry.corners, steps)
     if steps > 1:

@@ -125,6 +125,7 @@ class Experiment:
         optimizer: the optimizer.
         trainer: length, saving, monitoring and logging.
         val_loader: the validation data; ``null`` takes ``val_split`` of the training data.
+        allow_overlap: accept image files that are in the training and in the validation data.
         loss: the loss, or its name alone.
         lr_scheduler: the learning-rate schedule; ``null`` keeps the learning rate constant.
         n_gpu: GPUs to use; several are ``DataParallel``, 0 is the CPU; at most those of the machine.
@@ -150,6 +151,7 @@ class Experiment:
     optimizer: OptimizerSection
     trainer: TrainerSection
     val_loader: Component | None = None
+    allow_overlap: Annotated[bool, MAY_CHANGE] = False
     loss: Component = field(
         default_factory=lambda: Component("CrossEntropyLoss2d"), metadata={"name_alone": True}
     )

@@ -40,6 +40,8 @@ def count_boundary(
 ) -> np.ndarray:
     """Count boundary pixels per class, to be summed over images.
 
+    Void is outside every region, of the prediction too: else the rims of a perfect prediction lie apart.
+
     Args:
         prediction: (H, W) uint8 class indices.
         target: (H, W) uint8 class indices; other values are void and not counted.
@@ -55,6 +57,6 @@ def count_boundary(
     for index in np.union1d(np.unique(target[valid]), np.unique(prediction[valid])):
         if index < num_classes:
             true = boundary(target == index, width)
-            predicted = boundary(prediction == index, width)
-            counts[index] = (true & predicted & valid).sum(), ((true | predicted) & valid).sum()
+            predicted = boundary((prediction == index) & valid, width)
+            counts[index] = (true & predicted).sum(), (true | predicted).sum()
     return counts

@@ -24,6 +24,7 @@ ProblemKind = Literal[
     "one_class",
     "absent_class",  # in no mask of a split
     "unseen_class",  # in another split, but not in training
+    "same_file",  # in training and in another split
     "same_image",  # in two splits
     "similar_image",
 ]

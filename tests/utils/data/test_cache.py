@@ -121,3 +121,50 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="image cache cannot be written"):
         DiskCache(Numbers(), tmp_path / "file" / "below")
+
+
+class TestOptionsThatChangeDecodedValues:
+    """A disk cache is never that of other decoded values."""
+
+    @pytest.fixture
+    def args(self, tmp_path):
+        for number in range(3):
+            grey = (np.arange(32 * 40).reshape(32, 40) * 3 + number).astype(np.uint16)
+            save(tmp_path / "images" / f"{number}.png", grey)
+            save(tmp_path / "masks" / f"{number}.png", blocks((32, 40), [0, 1], number))
+        return {"data_dir": str(tmp_path), "classes": ["a", "b"], "batch_size": 3, "val": True}
+
+    def images(self, args, **options):
+        return next(iter(Folder(**args, **options))).images.numpy()
+
+    @pytest.mark.parametrize(
+        "other", [{"value_range": (0, 1000)}, {"channels": 1}, {"value_range": (0, 2000)}]
+    )
+    def test_another_value_range_or_number_of_channels_is_decoded_again(self, args, other):
+        self.images(args, cache="disk", value_range=(0, 4095))
+        options = {"value_range": (0, 4095), **other}
+        assert np.array_equal(self.images(args, cache="disk", **options), self.images(args, **options))
+
+    def test_another_mean_changes_the_colour_behind_transparency(self, args, tmp_path):
+        for number in range(3):
+            save(tmp_path / "images" / f"{number}.png", np.full((32, 40, 4), 100, np.uint8))
+        self.images(args, cache="disk")
+        other = {"mean": [0.1, 0.5, 0.9]}
+        assert np.array_equal(self.images(args, cache="disk", **other), self.images(args, **other))
+
+    def test_options_of_the_transform_and_the_seed_use_the_same_file(self, args, own_cache):
+        for options in ({}, {"seed": 3}, {"crop_size": 16}, {"std": [0.1, 0.1, 0.1]}):
+            self.images(args, cache="disk", **options)
+        assert len(list(own_cache.glob("*.cache"))) == 2  # std is an option of the folder's own
+
+    def test_an_option_of_a_users_own_data_set_counts(self, args):
+        from dataloaders.folder import FolderDataSet
+
+        class Dimmed(FolderDataSet):
+            def __init__(self, data_dir: str, dim: int = 1, **options):
+                self.dim = dim
+                super().__init__(data_dir, **options)
+
+        sets = [Dimmed(args["data_dir"], *dim, classes=["a", "b"]) for dim in ((), (1,), (2,))]
+        first, same, other = (data.fingerprint() for data in sets)
+        assert first == same != other

@@ -62,3 +62,28 @@ def test_the_order_shares_no_draws_with_the_augmentation_of_a_sample():
     (order,) = keys(make(50, 50, seed=3), 1)
     for index in range(20):
         assert [i for _, i in order] != np.random.default_rng([3, 1, index]).permutation(50).tolist()
+
+
+class TestKinds:
+    """Samples of one kind share a batch."""
+
+    def make(self, kinds, **options):
+        key = lambda epoch, index: index  # noqa: E731
+        fixed = {"batch_size": 2, "shuffle": False, "drop_last": False, "seed": 0, **options}
+        return EpochBatches(len(kinds), make_key=key, kinds=kinds, **fixed)
+
+    def test_batches_are_of_one_kind_in_the_order_of_their_first_samples(self):
+        assert list(self.make("abacbaa")) == [[0, 2], [1, 4], [3], [5, 6]]
+
+    def test_samples_of_an_unknown_kind_are_batches_of_one(self):
+        assert list(self.make([None, "a", None, "a"])) == [[0], [1, 3], [2]]
+
+    @pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"drop_last": True}, {"batch_size": 3}])
+    def test_every_sample_comes_once_and_the_length_is_right(self, options):
+        sampler = self.make([*"abacbaabcc", None, None], **options)
+        found = list(sampler)
+        assert len(found) == len(sampler) and sorted(index for part in found for index in part) == list(
+            range(12)
+        )
+        sampler.start_step = 3
+        assert list(sampler) == found[3:]

@@ -36,6 +36,32 @@ def test_void_is_not_compared_along_boundaries():
     assert not count_boundary(prediction, target, 2).any()
 
 
+@pytest.mark.parametrize("rim", [1, 2, 6])
+@pytest.mark.parametrize("inside", ["object", "background", "noise"])
+def test_a_prediction_right_at_every_labelled_pixel_scores_1_whatever_it_says_in_void(rim, inside):
+    """N1."""
+    rows, columns = np.mgrid[:120, :160]
+    distance = np.hypot(rows - 60, columns - 80)
+    target = (distance < 35).astype(np.uint8)
+    target[abs(distance - 35) < rim] = 255
+    prediction, void = target.copy(), target == 255
+    noise = np.random.default_rng(0).integers(0, 3, int(void.sum()))
+    prediction[void] = {"object": 1, "background": 0, "noise": noise}[inside]
+    counts = count_boundary(prediction, target, 3)
+    assert (counts[:2, 0] == counts[:2, 1]).all() and (counts[:2, 0] > 0).all() and not counts[2].any()
+
+
+def test_without_void_the_rims_are_those_of_the_plain_definition():
+    draw = np.random.default_rng(1)
+    target, prediction = (
+        draw.integers(0, 3, (6, 8)).repeat(9, 0).repeat(9, 1).astype(np.uint8) for _ in "ab"
+    )
+    width = boundary_width(target.shape)
+    for index, (both, either) in enumerate(count_boundary(prediction, target, 3)):
+        rims = boundary(target == index, width), boundary(prediction == index, width)
+        assert (both, either) == ((rims[0] & rims[1]).sum(), (rims[0] | rims[1]).sum())
+
+
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_the_boundary_is_a_band_of_a_chessboard_distance(width):
     region = np.random.default_rng(0).random((40, 30)) < 0.97

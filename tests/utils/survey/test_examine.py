@@ -8,7 +8,8 @@ from dataloaders.folder import FolderDataSet
 from dataloaders.shapes import Shapes
 from tests.dataloaders.trees import blocks, picture, save
 from utils.errors import SegwrightError
-from utils.survey.examine import examine, examine_sample
+from utils.survey.examine import examine
+from utils.survey.sample_facts import examine_sample
 
 COUNT = 14
 
@@ -101,6 +102,18 @@ def test_images_of_two_splits_are_compared(tmp_path):
     assert "train/images/02.png = " in same and same.endswith("val/images/03.png")
     assert any("04.png ~ " in pair and pair.endswith("05.png") for pair in found["similar_image"])
     assert not any(pair.endswith("03.png") for pair in found["similar_image"])
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_file_of_training_in_another_part_is_an_error_unless_allowed(tmp_path, allowed):
+    train, val = (
+        folder(tmp_path, split=part, val_fraction=share) for part, share in (("train", 0.2), ("val", 0.5))
+    )
+    common = {sample.image for sample in train.files} & {sample.image for sample in val.files}
+    report = examine({"train": train, "val": val}, allow_overlap=allowed)
+    (problem,) = [problem for problem in report.between if problem.kind.startswith("same")]
+    assert problem.kind == "same_file" and set(problem.files) == set(map(str, common)) and common
+    assert problem.level == ("warning" if allowed else "error") and report.failed != allowed
 
 
 def test_flat_images_are_never_similar(tmp_path):

@@ -1,0 +1,25 @@
+"""Checks of a data set's facts and arguments that read no file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from utils.config.factory import Problem, join
+
+
+def check_split(splits: Sequence[str], split: str, path: str) -> list[str]:
+    """Return the mistake of a split that is not among ``splits``, as a line with its JSON path."""
+    if split in splits:
+        return []
+    return [Problem(join(path, "split"), f"there is no '{split}'; choose from: {', '.join(splits)}")]
+
+
+def check_classes(classes: Sequence[str], path: str) -> list[str]:
+    """Return the mistake of a single class, as a line with its JSON path."""
+    if len(classes) != 1:
+        return []
+    reason = (
+        f'a single class cannot be learned; put the background first: ["background", "{classes[0]}"] '
+        "(arch.args.num_classes: 1 then separates the two by one logit)"
+    )
+    return [Problem(join(path, "classes"), reason)]
