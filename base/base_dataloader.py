@@ -13,7 +13,16 @@ from torch.utils.data import DataLoader
 
 from base.base_dataset import BaseDataSet, SampleKey
 from base.workers import Collate, collate, one_cv2_thread, start_worker
-from utils.config.annotations import MAY_CHANGE, MayChange, NonNegativeFloat, NonNegativeInt, PositiveInt
+from utils.config.annotations import (
+    MAY_CHANGE,
+    Copies,
+    MayChange,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Threads,
+    Workers,
+)
 from utils.config.factory import Problem, join, merged_parameters, refuse
 from utils.data.batch import Batch
 from utils.data.sampler import EpochBatches
@@ -73,12 +82,12 @@ class BaseDataLoader(DataLoader[Any], ABC):
         self,
         batch_size: Annotated[PositiveInt, MayChange(only_in="val_loader")],
         shuffle: bool | None = None,
-        num_workers: Annotated[NonNegativeInt, MAY_CHANGE] = 0,
+        num_workers: Annotated[Workers, MAY_CHANGE] = 0,
         worker_type: Annotated[Literal["thread", "process"], MAY_CHANGE] = "thread",
         val_split: NonNegativeFloat | None = None,
         drop_last: bool | None = None,
-        prefetch_factor: Annotated[PositiveInt, MAY_CHANGE] = 2,
-        repeat: PositiveInt = 1,
+        prefetch_factor: Annotated[Threads, MAY_CHANGE] = 2,
+        repeat: Copies = 1,
         seed: NonNegativeInt = 0,
         **dataset_options: Any,
     ) -> None:

@@ -61,7 +61,8 @@ def naming(file: str) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, of a GPU
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)  # GPU, CPU
+    return isinstance(error, MemoryError) or of_torch
 
 
 def _describe(error: OSError) -> str:

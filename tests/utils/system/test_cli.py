@@ -38,6 +38,7 @@ def test_the_result_of_the_work_is_the_exit_code(result, code, capsys):
             "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
         ),
         (torch.OutOfMemoryError("CUDA"), 2, "error: out of memory; lower batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 2, "error: out of memory; lower"),
     ],
 )
 def test_an_error_that_the_user_can_correct_is_one_line(error, code, line, capsys):
