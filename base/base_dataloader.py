@@ -30,6 +30,7 @@ from utils.data.splits import split_groups
 from utils.dataset_info import DatasetInfo
 from utils.errors import DataError, SegwrightError
 from utils.images.header import image_size
+from utils.system.cli import WORKER_DIED
 from utils.system.threads import map_ahead
 
 
@@ -222,9 +223,7 @@ class BaseDataLoader(DataLoader[Any], ABC):
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            raise DataError(
-                "a worker process that prepares data died (killed, or out of memory); lower num_workers"
-            ) from error
+            raise DataError(WORKER_DIED) from error
 
 
 def _contradictions(args: Mapping[str, Any], path: str) -> list[str]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from utils.errors import ConfigError, SegwrightError
 
+WORKER_DIED = "a worker process that prepares data died (killed, or out of memory); lower num_workers"
+
 
 def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
     """Call ``main`` and return the exit code of the process.
@@ -39,15 +41,13 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {_describe(error)}", file=sys.stderr)
+        print(f"error: {describe_os_error(error)}", file=sys.stderr)
         return 4
     except (RuntimeError, MemoryError) as error:
-        if debug or not _is_out_of_memory(error):
+        message = _remedy(error)
+        if debug or message is None:
             raise  # an error of the program, which needs its traceback
-        print(
-            "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
-            file=sys.stderr,
-        )
+        print(f"error: {message}", file=sys.stderr)
         return 2
 
 
@@ -60,11 +60,22 @@ def naming(file: str) -> Iterator[None]:
         raise ConfigError(f"{file}: {problem}" for problem in error.problems) from error
 
 
+def _remedy(error: RuntimeError | MemoryError) -> str | None:
+    """Return what the user can do about an error of the machine; ``None`` for an error of the program."""
+    # raised by torch from a signal handler: in the middle of whatever the process is doing
+    if str(error).startswith("DataLoader worker (pid"):
+        return WORKER_DIED
+    if _is_out_of_memory(error):
+        return "out of memory; lower batch_size, crop_size or window, or use fewer workers"
+    return None
+
+
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)  # GPU, CPU
     return isinstance(error, MemoryError) or of_torch
 
 
-def _describe(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
+    """Return the file and the reason of an error of the operating system."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
