@@ -57,5 +57,5 @@ def test_a_worker_that_dies_or_fails_ends_the_training_in_one_line(fault, code, 
     )  # fmt: skip
     errors = done.stderr.split("Run folder")[1].splitlines()[1:]
     assert done.returncode == code, done.stderr
-    assert [line for line in errors if line.strip()][0].startswith("error: ") and words in errors[-1]
+    assert next(line for line in errors if line.strip()).startswith("error: ") and words in errors[-1]
     assert "Traceback" not in done.stderr and done.stderr.count("error: ") == 1

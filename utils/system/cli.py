@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -58,6 +59,28 @@ def naming(file: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{file}: {problem}" for problem in error.problems) from error
+
+
+def require_ranges(args: argparse.Namespace, **bounds: tuple[float, float]) -> None:
+    """Refuse numbers of a command line that are out of range; ``None`` is in every range.
+
+    Args:
+        args: the command line; an option may be one number or several.
+        bounds: (lowest, highest) allowed number by the name of the option in ``args``.
+
+    Raises:
+        ConfigError: with one line for each option.
+    """
+    problems = []
+    for name, (low, high) in bounds.items():
+        value = getattr(args, name)
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        wrong = [number for number in numbers if number is not None and not low <= number <= high]
+        if wrong:
+            given = str(wrong[0])[:40]
+            problems.append(f"--{name.replace('_', '-')} {given}: between {low:g} and {high:g} is expected")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _remedy(error: RuntimeError | MemoryError) -> str | None:
