@@ -18,7 +18,7 @@ import numpy as np
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError, DataError
-from utils.system.files import write_atomically
+from utils.system.files import readable, write_atomically
 
 Order = Literal["columns", "rows"]
 
@@ -197,7 +197,7 @@ class RleTable:
 
     def _name(self, name: PurePath) -> str:
         stem = name.with_suffix("") if name.suffix else name
-        return stem.as_posix() + (self.fmt.extension or "")
+        return readable(stem.as_posix()) + (self.fmt.extension or "")
 
 
 def read_table(path: str | Path, fmt: RleFormat) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
         0, the exit code of a :class:`SegwrightError`, 2 without memory, 4 for a disk or permission error, 130
         after Ctrl-C.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold bytes that are no text
     try:
         return main() or 0
     except SegwrightError as error:
