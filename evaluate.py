@@ -61,6 +61,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and compare every image of the split, print the table, write the report."""
+    cli.require_ranges(args, num_workers=(0, 1024))
     from dataloaders.build import DataSections, evaluation_dataset
     from models.trained import predictor_of
     from utils.report.evaluation import class_table, write_report

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.export.contract import SUFFIXES
 
     suffix = SUFFIXES[args.format]
+    cli.require_ranges(args, opset=(7, 100), size=(1, 32767))
     sizes = _pairs(args.size)
     if args.opset is not None and args.format != "onnx":
         raise ConfigError(f"--opset is for --format onnx, not for {args.format}")

@@ -34,6 +34,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Write the config and print what was found."""
+    cli.require_ranges(args, epochs=(1, 1e6))
     name = "".join(c if c.isalnum() or c in "_-" else "_" for c in args.folder.resolve().name) or "data"
     output: Path = args.output or Path(f"{name}.json")
     if output.exists() and not args.force:

@@ -90,9 +90,11 @@ def decode_table(args: argparse.Namespace, fmt: RleFormat, masks: list[ImageFile
 
     from utils.images.header import image_size
     from utils.images.rle import decode, read_table
-    from utils.system.files import write_atomically
+    from utils.system.files import readable, write_atomically
 
-    sizes = {mask.relative.with_suffix("").as_posix() + (fmt.extension or ""): mask for mask in masks}
+    sizes = {
+        readable(mask.relative.with_suffix("").as_posix()) + (fmt.extension or ""): mask for mask in masks
+    }
     table = read_table(args.decode, fmt)
     for name, code in table.items():
         if name not in sizes:

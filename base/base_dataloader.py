@@ -14,7 +14,16 @@ from torch.utils.data import DataLoader
 from base.base_dataset import BaseDataSet, SampleKey
 from base.workers import Collate, collate, one_cv2_thread, start_worker
 from utils.augment.warp import Size
-from utils.config.annotations import MAY_CHANGE, MayChange, NonNegativeFloat, NonNegativeInt, PositiveInt
+from utils.config.annotations import (
+    MAY_CHANGE,
+    Copies,
+    MayChange,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Threads,
+    Workers,
+)
 from utils.config.factory import Problem, join, merged_parameters, refuse
 from utils.data.batch import Batch
 from utils.data.sampler import EpochBatches
@@ -22,6 +31,7 @@ from utils.data.splits import split_groups
 from utils.dataset_info import DatasetInfo
 from utils.errors import DataError, SegwrightError
 from utils.images.header import image_size
+from utils.system.cli import WORKER_DIED
 from utils.system.threads import map_ahead
 
 
@@ -76,12 +86,12 @@ class BaseDataLoader(DataLoader[Any], ABC):
         self,
         batch_size: Annotated[PositiveInt, MayChange(only_in="val_loader")],
         shuffle: bool | None = None,
-        num_workers: Annotated[NonNegativeInt, MAY_CHANGE] = 0,
+        num_workers: Annotated[Workers, MAY_CHANGE] = 0,
         worker_type: Annotated[Literal["thread", "process"], MAY_CHANGE] = "thread",
         val_split: NonNegativeFloat | None = None,
         drop_last: bool | None = None,
-        prefetch_factor: Annotated[PositiveInt, MAY_CHANGE] = 2,
-        repeat: PositiveInt = 1,
+        prefetch_factor: Annotated[Threads, MAY_CHANGE] = 2,
+        repeat: Copies = 1,
         seed: NonNegativeInt = 0,
         **dataset_options: Any,
     ) -> None:
@@ -221,9 +231,7 @@ class BaseDataLoader(DataLoader[Any], ABC):
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            raise DataError(
-                "a worker process that prepares data died (killed, or out of memory); lower num_workers"
-            ) from error
+            raise DataError(WORKER_DIED) from error
 
 
 def _sizes_that_differ(dataset: BaseDataSet, batch_size: int) -> list[Size | None] | None:

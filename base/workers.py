@@ -15,8 +15,9 @@ from torch.utils.data import get_worker_info
 from base.sample import SampleKey
 from utils.data.batch import Batch, LabelledImage
 from utils.dataset_info import IGNORE_INDEX
-from utils.errors import SegwrightError
+from utils.errors import SegwrightError, StorageError
 from utils.system.allocator import keep_freed_memory
+from utils.system.cli import describe_os_error
 
 
 class Batches(Protocol):
@@ -82,6 +83,8 @@ class _Guarded:
             return self._load(keys)
         except SegwrightError as error:
             return error.with_traceback(None)
+        except OSError as error:  # torch would raise it again with a traceback for its message
+            return StorageError(describe_os_error(error))
 
 
 def start_worker(number: int) -> None:

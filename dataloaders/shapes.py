@@ -10,7 +10,7 @@ import numpy as np
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet
 from utils.augment.warp import Size
-from utils.config.annotations import PositiveInt
+from utils.config.annotations import Copies, Side
 from utils.dataset_info import IGNORE_INDEX
 
 _BITS = 4  # cv2 draws at sub-pixel places, in sixteenths
@@ -37,8 +37,8 @@ class ShapesDataSet(BaseDataSet):
     def __init__(
         self,
         split: str,
-        num_images: PositiveInt | None = None,
-        image_size: PositiveInt = 96,
+        num_images: Copies | None = None,
+        image_size: Side = 96,
         **options: Any,
     ) -> None:
         self.num_images = num_images or _IMAGES.get(split, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -177,6 +178,17 @@ def test_odd_names_are_kept(model, tmp_path, name):
     assert masks(tmp_path / "out") == {name}
     assert infer(model, path, tmp_path / "out2", "--mode", "whole") == 0
     assert masks(tmp_path / "out2") == {name}
+
+
+def test_a_name_that_is_not_utf8_is_written_escaped_in_the_summary_and_the_table(model, tmp_path):
+    photo(tmp_path / "in" / os.fsdecode(b"\xff.png"))
+    (tmp_path / "in" / os.fsdecode(b"\xfe.png")).write_bytes(b"")
+    table = tmp_path / "runs.csv"
+    assert infer(model, tmp_path / "in", tmp_path / "out", "--mode", "whole", "--rle", str(table)) == 1
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary["per_image"]) == ["\\xff.png"] and list(summary["failed"]) == ["\\xfe.png"]
+    assert table.read_text().splitlines()[1].startswith("\\xff.jpg,")
+    assert masks(tmp_path / "out") == {os.fsdecode(b"\xff.png")}
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])

@@ -11,7 +11,10 @@ if not __package__:  # run as a file, from any folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from utils.config.file import load_config
+from utils.errors import ConfigError
 from utils.system import cli
+
+_FORMATS = (".png", ".jpg", ".jpeg")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +41,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the batches and write the image."""
+    if (
+        min(args.batches, args.epoch, args.columns) < 1
+        or max(args.batches, args.epoch, args.columns) > 10_000
+    ):
+        raise ConfigError("--batches, --epoch and --columns: whole numbers between 1 and 10000 are expected")
+    if args.output.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"--output {args.output}: the name must end in {', '.join(_FORMATS)}")
     config = load_config(args.config, args.set)
     with cli.naming(args.config):
         from dataloaders.build import DataSections, shown_loader

@@ -60,3 +60,11 @@ def test_it_runs_as_a_module_and_as_a_file_from_any_folder(config, tmp_path, com
     done = subprocess.run(full, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "drawn.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["--batches", "-1"], ["--columns", "0"], ["--epoch", "-1"], ["-o", "nan"]]
+)
+def test_a_count_or_a_name_out_of_range_is_one_line(config, capsys, options):
+    assert show_batch.main(["-c", str(config), *options]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -20,7 +20,7 @@ from utils.augment.draws import (
 )
 from utils.augment.external import Albumentations, check_albumentations
 from utils.augment.warp import Geometry, Size, fill_outside, warp_image, warp_label
-from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, Side
 from utils.config.factory import Problem, join, refuse
 from utils.dataset_info import IGNORE_INDEX
 
@@ -68,8 +68,8 @@ class SampleTransform:
         ValueError: options that contradict each other.
     """
 
-    base_size: PositiveInt | None = None
-    crop_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    base_size: Side | None = None
+    crop_size: Side | tuple[Side, Side] | None = None
     augment: bool | None = None
     scale: bool | tuple[PositiveFloat, PositiveFloat] | None = field(
         default=None, metadata={"true": (0.5, 2.0)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -26,13 +26,18 @@ class Range:
         return above and (self.maximum is None or value <= self.maximum)
 
     def __str__(self) -> str:
-        low = "" if self.minimum is None else f"{self.minimum:g}"
-        high = "" if self.maximum is None else f"{self.maximum:g}"
+        low, high = (_show_bound(bound) for bound in (self.minimum, self.maximum))
         if low and high:
             return f"between {low} and {high}" + (f", not {low}" if self.exclusive_minimum else "")
         if low:
             return f"above {low}" if self.exclusive_minimum else f"at least {low}"
         return f"at most {high}"
+
+
+def _show_bound(bound: float | None) -> str:
+    if bound is None:
+        return ""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"  # 1000000, not 1e+06
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,13 @@ NonNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, exclusive_minimum=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Side = Annotated[int, Range(1, 32767)]  # pixels; cv2 warps no larger image
+Threads = Annotated[int, Range(1, 1024)]  # far more end the process inside the threading library
+Workers = Annotated[int, Range(0, 1024)]
+Copies = Annotated[int, Range(1, 1_000_000)]
+
+_LARGEST_INT = 2**63 - 1  # of torch, numpy and the formats that a run writes
+_LARGEST_FLOAT = 3.4028234663852886e38  # of fp32, in which networks compute
 
 _UNIONS = (Union, types.UnionType)
 _NAMES: dict[Any, str] = {
@@ -94,6 +106,31 @@ def accepts(value: Any, annotation: Any) -> bool:
         return _accepts_container(value, origin, args)
     check = _CHECKS.get(annotation)
     return check is not None and check(value)  # JSON cannot express other classes, such as a tensor
+
+
+def unusable_values(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield path and reason of every number and text in a JSON value that no option can take.
+
+    Args:
+        value: any JSON value.
+        path: its JSON path.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from unusable_values(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from unusable_values(item, f"{path}[{number}]")
+    elif isinstance(value, (int, float)):
+        if isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
+            yield path, "a whole number of more than 64 bits cannot be computed with"
+        elif isinstance(value, float) and not abs(value) <= _LARGEST_FLOAT:
+            yield path, f"{value:g} cannot be computed with; the largest number is {_LARGEST_FLOAT:.2g}"
+    elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        yield (
+            path,
+            f"{ascii(value)[:60]} holds a character that is no text (NUL, or bytes that are not UTF-8)",
+        )
 
 
 def describe(annotation: Any) -> str:

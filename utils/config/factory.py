@@ -198,7 +198,7 @@ def build(catalogue: Catalogue[T], component: Component, path: str, **context: A
             )
     try:
         return cls(**{**component.args, **asked})
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path}.args: {component.type}: {error}") from error
 
 

@@ -113,17 +113,16 @@ def apply_overrides(config: Mapping[str, Any], overrides: Iterable[str]) -> dict
         path, equals, text = setting.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys):
-            raise ConfigError(f"--set {setting}: expected key.path=value")
-        try:
-            value = json.loads(text, parse_constant=lambda word: _refuse_constant(word, "--set"))
-        except json.JSONDecodeError:
-            value = text
+            raise ConfigError(f"--set {_cut(setting)}: expected key.path=value")
+        value = _override_value(path, text)
         node = changed
         for key in keys[:-1]:
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"--set {setting}: '{key}' is not an object")
+                raise ConfigError(f"--set {_cut(setting)}: '{key}' is not an object")
         node[keys[-1]] = value
+        if len(keys) > _MAX_DEPTH or _depth(changed) > _MAX_DEPTH:
+            raise ConfigError(f"--set {_cut(setting)}: nested too deeply")
     return changed
 
 
@@ -174,7 +173,7 @@ def _read_extended(
     if "extends" not in own:
         return own, dict.fromkeys(leaves(own), name)
     parent = own.pop("extends")
-    if not isinstance(parent, str):
+    if not isinstance(parent, str) or "\0" in parent:
         raise ConfigError(f"{name}: extends: expected the path of a config file, got {json.dumps(parent)}")
     base, origins = _read_extended(path.parent / parent, (*below, place), problems)
     merged = merge(base, own)
@@ -251,6 +250,27 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
     for key in path.split("."):
         node = node[key]
     return node
+
+
+def _override_value(path: str, text: str) -> Any:
+    """Return the value of a setting: JSON, else text."""
+    name = f"--set {_cut(path)}"
+    try:
+        return json.loads(
+            text,
+            parse_constant=lambda word: _refuse_constant(word, name),
+            parse_float=lambda digits: _finite(digits, name),
+        )
+    except json.JSONDecodeError:
+        return text
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deeply") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _refuse_constant(word: str, name: str) -> Any:

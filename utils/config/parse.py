@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from utils.config.annotations import accepts, describe
+from utils.config.annotations import accepts, describe, unusable_values
 from utils.config.factory import (
     Catalogue,
     Component,
@@ -48,6 +48,10 @@ class Mistakes:
         """Return whether the value at ``path``, or an object that it is in, is missing or wrong."""
         return any(is_within(path, wrong) for wrong in self.paths)
 
+    def within(self, path: str) -> bool:
+        """Return whether a value in the object at ``path`` is wrong."""
+        return any(is_within(wrong, path) for wrong in self.paths)
+
 
 def parse_experiment(
     source: ConfigSource, catalogues: Mapping[str, Catalogue[Any]], checks: Sequence[CrossCheck] = ()
@@ -80,7 +84,7 @@ def _check_components(
     """Compare every component with the signature of the class that it names."""
     for key, catalogue in catalogues.items():
         component = getattr(experiment, key)
-        wrong = found.spoil(f"{key}.type") or found.spoil(f"{key}.args")
+        wrong = found.spoil(f"{key}.type") or found.spoil(f"{key}.args") or found.within(f"{key}.args")
         if isinstance(component, Component) and not wrong:
             found.add(check_component(catalogue, component, key))
 
@@ -134,6 +138,10 @@ def section_in(annotation: Any) -> type | None:
 
 def _read_value(value: Any, annotation: Any, key: dataclasses.Field[Any], path: str, found: Mistakes) -> Any:
     section = section_in(annotation)
+    unusable = [] if section is not None and isinstance(value, dict) else [*unusable_values(value, path)]
+    if unusable:
+        found.add(Problem(place, reason) for place, reason in unusable)
+        return value if isinstance(value, dict) else None
     name_alone = bool(key.metadata.get("name_alone"))
     if section is not None and isinstance(value, dict):
         return read_section(section, value, path, found)

@@ -12,6 +12,7 @@ from utils.config.annotations import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Threads,
 )
 from utils.config.factory import Catalogue, Component, Problem
 from utils.dataset_info import IGNORE_INDEX
@@ -166,7 +167,7 @@ class Experiment:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     compile: bool = False
-    num_threads: Annotated[PositiveInt | None, MAY_CHANGE] = None
+    num_threads: Annotated[Threads | None, MAY_CHANGE] = None
     tune_allocator: Annotated[bool, MAY_CHANGE] = True
     plain: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"key": False})
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"key": False})

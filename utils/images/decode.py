@@ -31,6 +31,8 @@ def read_bytes(path: Path) -> bytes:
         DataError: the file is missing, empty, or cannot be read.
     """
     try:
+        if not path.is_file() and path.exists() and not path.is_dir():  # a pipe or a device may never end
+            raise DataError(f"{path}: is not a regular file", kind="unreadable", paths=[path])
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", kind="missing", paths=[path]) from error

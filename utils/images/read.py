@@ -129,7 +129,9 @@ def _decode(data: bytes, wanted: _Wanted) -> np.ndarray:
 def _decode_any(data: bytes, wanted: _Wanted) -> np.ndarray:
     """Return (H, W, C) uint8; C may differ from the wanted number where that is neither 1 nor 3."""
     if data.startswith(NPY):
-        return wanted.fit(load_npy(data))
+        loaded = load_npy(data)
+        refuse_large(loaded.shape[0] * loaded.shape[1], wanted.max_pixels)
+        return wanted.fit(loaded)
     header = png_header(data)
     array = None if header is None else _decode_png(data, header, wanted)
     if array is not None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError, DataError
-from utils.system.files import write_atomically
+from utils.system.files import readable, write_atomically
 
 Order = Literal["columns", "rows"]
 
@@ -52,6 +52,8 @@ class RleFormat:
     def __post_init__(self) -> None:
         if self.order not in ("columns", "rows") or self.base not in (0, 1) or len(self.separator) != 1:
             raise ValueError("order is columns or rows, base 0 or 1, the separator one character")
+        if self.separator in '\0\n\r"':
+            raise ValueError("the separator can be neither a line break, NUL nor a quotation mark")
         if self.header and len(self.header) != 2:
             raise ValueError("header: two names are expected")
 
@@ -195,7 +197,7 @@ class RleTable:
 
     def _name(self, name: PurePath) -> str:
         stem = name.with_suffix("") if name.suffix else name
-        return stem.as_posix() + (self.fmt.extension or "")
+        return readable(stem.as_posix()) + (self.fmt.extension or "")
 
 
 def read_table(path: str | Path, fmt: RleFormat) -> dict[str, str]:
@@ -246,7 +248,8 @@ def _borders_of_runs(numbers: np.ndarray, total: int, base: int) -> np.ndarray:
         raise _bad_code("a run-length code has a start without a length")
     starts, lengths = numbers[::2] - base, numbers[1::2]
     stops = starts + lengths
-    if (lengths < 1).any() or (starts < 0).any() or (stops > total).any():
+    outside = (starts < 0) | (starts > total) | (lengths > total) | (stops > total)  # sums may wrap around
+    if (lengths < 1).any() or outside.any():
         raise _bad_code(f"a run-length code leaves the mask of {total} pixels or holds an empty run")
     if (starts[1:] <= stops[:-1]).any():
         raise _bad_code("the runs of a run-length code overlap, touch or are out of order")
@@ -255,7 +258,8 @@ def _borders_of_runs(numbers: np.ndarray, total: int, base: int) -> np.ndarray:
 
 def _borders_of_lengths(lengths: np.ndarray, total: int) -> np.ndarray:
     """Return the same for lengths of alternating runs of zeros and ones."""
-    if (lengths < 0).any() or (lengths[1:] == 0).any() or lengths.sum() != total:
+    outside = ((lengths < 0) | (lengths > total)).any()  # before the sum, which could wrap around
+    if outside or (lengths[1:] == 0).any() or lengths.sum() != total:
         raise _bad_code(f"the lengths of a run-length code do not add up to the mask's {total} pixels")
     borders = np.cumsum(lengths)
     return borders if len(borders) % 2 == 0 else borders[:-1]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from utils.predict.arguments import add_model_arguments
+from utils.system.cli import require_ranges
 
 if TYPE_CHECKING:
     from utils.predict.ensemble import Ensemble
@@ -76,6 +77,7 @@ def segment(args: argparse.Namespace, load: Load) -> int:
     from utils.inference.job import InferenceJob, JobOptions
     from utils.system.logger import log_to_console
 
+    require_ranges(args, max_pixels=(1, 1e12), rle_class=(0, 254))
     log_to_console()
     images, output = Path(args.images), Path(args.output)
     if images.is_file() and images.suffix.lower().lstrip(".") in VIDEO_EXTENSIONS:

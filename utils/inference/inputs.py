@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from utils.errors import DataError
-from utils.system.patterns import WILDCARDS, fixed_part
+from utils.system.patterns import WILDCARDS, expand, fixed_part, walk_folders
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "gif", "webp", "ppm", "pgm", "npy")
-VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv")
+VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "m4v", "webm")
 LIST_EXTENSIONS = ("txt", "lst")
 
 
@@ -46,7 +45,7 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
         return _read_list(path) if is_list else [ImageFile(path, PurePath(path.name))]
     wanted = tuple(f".{extension.lower().lstrip('.')}" for extension in extensions or IMAGE_EXTENSIONS)
     folder, found = _search(path, given)
-    files = [file for file in found if file.suffix.lower() in wanted and file.is_file()]
+    files = [file for file in found if _is_image(file, wanted)]
     inputs = _without_outputs(files, folder, exclude)
     if not inputs:
         raise DataError(
@@ -63,11 +62,15 @@ def _search(path: Path, given: str) -> tuple[Path, Iterable[Path]]:
         DataError: neither a folder nor a pattern.
     """
     if path.is_dir():
-        return path, path.rglob("*")
+        return path, (file for below in walk_folders(path) for file in below.iterdir())
     if WILDCARDS & set(given):
-        matches = glob.glob(given, recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
-        return fixed_part(path.parent), map(Path, matches)
+        return fixed_part(path.parent), dict.fromkeys(expand(path))
     raise DataError(f"--images {given}: no such file or folder", kind="missing", paths=[path])
+
+
+def _is_image(file: Path, wanted: tuple[str, ...]) -> bool:
+    """Return whether a path is a regular file of a wanted extension, and not a Mac's ``._`` companion of one."""
+    return file.suffix.lower() in wanted and not file.name.startswith("._") and file.is_file()
 
 
 def _without_outputs(files: list[Path], folder: Path, exclude: Path | None) -> list[Path]:

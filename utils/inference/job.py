@@ -27,7 +27,7 @@ from utils.predict.ensemble import Ensemble
 from utils.predict.predictor import Predictor
 from utils.predict.rows import Band
 from utils.predict.scores import argmax_classes
-from utils.system.files import write_atomically
+from utils.system.files import readable, write_atomically
 from utils.system.threads import run_overlapped
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class InferenceJob:
     def _fail(self, item: Item, error: SegwrightError) -> None:
         """Report a file that has no prediction; the job continues with the others."""
         print(f"error: {error}", file=sys.stderr)
-        self.summary.failed[str(item[0].relative)] = str(error)
+        self.summary.failed[readable(str(item[0].relative))] = readable(str(error))
 
 
 def _predict_kinds(predictor: Predictor | Ensemble, image: np.ndarray, kinds: set[str]) -> ImagePrediction:
@@ -236,7 +236,7 @@ class InferenceSummary:
         counts = np.bincount(mask.reshape(-1), minlength=256)
         self._pixels += counts
         self.images += 1
-        self._shares[name] = self._class_shares(counts)
+        self._shares[readable(name)] = self._class_shares(counts)
 
     def _class_shares(self, counts: np.ndarray) -> dict[str, float]:
         """Return the share of every class that occurs, 0..1 of the pixels."""

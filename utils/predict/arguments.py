@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from utils.errors import ConfigError
+from utils.system.cli import require_ranges
 
 if TYPE_CHECKING:
     from utils.predict.options import PredictOptions
@@ -54,6 +55,15 @@ def predict_options(args: argparse.Namespace) -> PredictOptions:
     """
     from utils.predict.options import SCALES, PredictOptions
 
+    require_ranges(
+        args,
+        weights=(0, 1e6),
+        window=(0, 32767),
+        window_overlap=(0, 1),
+        window_margin=(0, 16383),
+        window_batch=(1, 1024),
+        max_whole_pixels=(1, 1e12),
+    )
     if args.window and len(args.window) > 2:
         raise ConfigError("--window: one or two numbers are expected")
     flip = args.mode == "multiscale" and not args.no_flip

@@ -44,6 +44,7 @@ SYMMETRIES = {
 
 Mode = Literal["whole", "sliding", "multiscale"]
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+SCALE_RANGE = (0.01, 16.0)  # outside, an image vanishes or its prediction takes days
 DEFAULT_WINDOW = 512  # pixels a side where the training crop is not known
 
 
@@ -54,7 +55,7 @@ class PredictOptions:
     Attributes:
         mode: ``whole`` (one pass over the image), ``sliding`` (overlapping windows) or ``multiscale``
             (passes at several scales, large scaled images in windows).
-        scales: of ``multiscale``, above 0.
+        scales: of ``multiscale``, in :data:`SCALE_RANGE`.
         tta: keys of :data:`SYMMETRIES` to average over; ``identity`` is not implied.
         window: (height, width) of a window in pixels of the scaled image, at least 8; ``None`` is the crop
             that the model was trained on, see :meth:`with_window`.
@@ -81,8 +82,11 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.mode not in ("whole", "sliding", "multiscale"):
             raise ValueError(f"mode: there is no '{self.mode}'; choose whole, sliding or multiscale")
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError("scales: one or more numbers above 0 are expected")
+        low, high = SCALE_RANGE
+        if not self.scales or not all(low <= scale <= high for scale in self.scales):
+            raise ValueError(
+                f"scales: one or more numbers above 0 are expected, between {low:g} and {high:g}"
+            )
         unknown = [name for name in self.tta if name not in SYMMETRIES]
         if unknown or not self.tta:
             raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(SYMMETRIES)}")

@@ -45,7 +45,9 @@ def write_report(
     """
     content = {"protocol": protocol, "metrics": evaluation.figures()}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / "metrics.json", lambda file: file.write(text.encode()))
+    write_atomically(
+        folder / "metrics.json", lambda file: file.write(text.encode("utf-8", "backslashreplace"))
+    )
     names = evaluation.info.classes
     _write_csv(folder / "per_image.csv", _image_rows(evaluation))
     _write_csv(folder / "confusion.csv", _confusion_rows(evaluation.matrix, names))
@@ -173,4 +175,4 @@ def _confusion_rows(matrix: np.ndarray, names: Sequence[str]) -> list[list[Cell]
 def _write_csv(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8", "backslashreplace")))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from utils.errors import ConfigError, SegwrightError
+
+WORKER_DIED = "a worker process that prepares data died (killed, or out of memory); lower num_workers"
 
 
 def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
@@ -21,6 +25,8 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
         0, the exit code of a :class:`SegwrightError`, 2 without memory, 4 for a disk or permission error, 130
         after Ctrl-C.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold bytes that are no text
     try:
         return main() or 0
     except SegwrightError as error:
@@ -39,15 +45,13 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {_describe(error)}", file=sys.stderr)
+        print(f"error: {describe_os_error(error)}", file=sys.stderr)
         return 4
     except (RuntimeError, MemoryError) as error:
-        if debug or not _is_out_of_memory(error):
+        message = _remedy(error)
+        if debug or message is None:
             raise  # an error of the program, which needs its traceback
-        print(
-            "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
-            file=sys.stderr,
-        )
+        print(f"error: {message}", file=sys.stderr)
         return 2
 
 
@@ -60,10 +64,44 @@ def naming(file: str) -> Iterator[None]:
         raise ConfigError(f"{file}: {problem}" for problem in error.problems) from error
 
 
+def require_ranges(args: argparse.Namespace, **bounds: tuple[float, float]) -> None:
+    """Refuse numbers of a command line that are out of range; ``None`` is in every range.
+
+    Args:
+        args: the command line; an option may be one number or several.
+        bounds: (lowest, highest) allowed number by the name of the option in ``args``.
+
+    Raises:
+        ConfigError: with one line for each option.
+    """
+    problems = []
+    for name, (low, high) in bounds.items():
+        value = getattr(args, name)
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        wrong = [number for number in numbers if number is not None and not low <= number <= high]
+        if wrong:
+            given = str(wrong[0])[:40]
+            problems.append(f"--{name.replace('_', '-')} {given}: between {low:g} and {high:g} is expected")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _remedy(error: RuntimeError | MemoryError) -> str | None:
+    """Return what the user can do about an error of the machine; ``None`` for an error of the program."""
+    # raised by torch from a signal handler: in the middle of whatever the process is doing
+    if str(error).startswith("DataLoader worker (pid"):
+        return WORKER_DIED
+    if _is_out_of_memory(error):
+        return "out of memory; lower batch_size, crop_size or window, or use fewer workers"
+    return None
+
+
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, of a GPU
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)  # GPU, CPU
+    return isinstance(error, MemoryError) or of_torch
 
 
-def _describe(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
+    """Return the file and the reason of an error of the operating system."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"

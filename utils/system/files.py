@@ -12,6 +12,11 @@ from typing import BinaryIO
 from utils.errors import StorageError
 
 
+def readable(name: str) -> str:
+    """Return a file name as text: bytes that are not UTF-8 as ``\\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 @contextmanager
 def replacing(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it replaces ``path`` after the block, or is deleted on an error.

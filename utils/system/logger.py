@@ -33,7 +33,7 @@ def log_to_file(path: Path) -> logging.Handler:
     Returns:
         The handler, which the caller removes.
     """
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     return handler

@@ -1,14 +1,87 @@
-"""Path patterns with ``*``, ``?``, ``[...]`` and ``**``."""
+"""Path patterns with ``*``, ``?``, ``[...]`` and ``**``, and walks that survive loops of links."""
 
 from __future__ import annotations
 
+import fnmatch
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 WILDCARDS = frozenset("*?[")
 
 
 def fixed_part(pattern: Path) -> Path:
-    """Return the leading parts of a path pattern up to, and without, the first with a wildcard."""
-    parts = pattern.parts
-    first = next((i for i, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
-    return Path(*parts[:first])
+    """Return the leading parts of a path pattern up to, and without, the first with a wildcard.
+
+    A part such as ``[v2]`` is no wildcard where a file or folder has this very name.
+    """
+    fixed = Path()
+    for part in pattern.parts:
+        if WILDCARDS & set(part) and not _exists(fixed / part):
+            break
+        fixed /= part
+    return fixed
+
+
+def walk_folders(top: Path) -> Iterator[Path]:
+    """Yield a folder and all folders below it, each real folder once.
+
+    Links to folders are followed, after all real folders: a folder that is there by itself keeps its own path.
+    Folders that cannot be read are left out.
+    """
+    seen: set[tuple[int, int]] = set()
+    pending = [top]
+    while pending:
+        links: list[Path] = []
+        while pending:
+            folder = pending.pop()
+            with suppress(OSError):
+                facts = folder.stat()
+                if (facts.st_dev, facts.st_ino) in seen:
+                    continue
+                seen.add((facts.st_dev, facts.st_ino))
+                below = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+                yield folder
+                for path in sorted(below, reverse=True):
+                    (links if path.is_symlink() else pending).append(path)
+        pending = links[::-1]
+
+
+def expand(pattern: Path) -> Iterator[Path]:
+    """Yield the files and folders that a path pattern matches; ``**`` visits each real folder once.
+
+    As in :mod:`glob`, wildcards do not match names that begin with a dot, unless the pattern does.
+    """
+    fixed = fixed_part(pattern)
+    yield from _expand(fixed, pattern.parts[len(fixed.parts) :])
+
+
+def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    if not parts:
+        if _exists(folder):
+            yield folder
+    elif parts[0] == "**":
+        for below in walk_folders(folder):
+            hidden = any(part.startswith(".") for part in below.relative_to(folder).parts)
+            if not hidden:
+                yield from _expand(below, parts[1:] or ["*"])
+    elif WILDCARDS & set(parts[0]) and not _exists(folder / parts[0]):
+        for name in _names(folder):
+            hidden = name.startswith(".") and not parts[0].startswith(".")
+            if not hidden and fnmatch.fnmatchcase(name, parts[0]):
+                yield from _expand(folder / name, parts[1:])
+    else:
+        yield from _expand(folder / parts[0], parts[1:])
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(path.name for path in folder.iterdir())
+    return []
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False

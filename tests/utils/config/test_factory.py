@@ -135,3 +135,14 @@ def test_a_class_adds_checks_that_annotations_cannot_express():
 def test_a_component_of_another_form_is_refused(spec):
     with pytest.raises(ConfigError, match=r"^pet\."):
         Component.from_plain(spec, "pet")
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), RecursionError("too deep")])
+def test_a_constructor_that_overflows_or_recurses_is_a_mistake_of_its_arguments(error):
+    class Greedy(Dog):
+        def __init__(self) -> None:
+            raise error
+
+    animals = Catalogue(SimpleNamespace(Greedy=Greedy), Animal, "animal")
+    with pytest.raises(ConfigError, match=rf"pet\.args: Greedy: {error}"):
+        build(animals, Component("Greedy"), "pet")

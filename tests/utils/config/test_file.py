@@ -127,3 +127,19 @@ def test_duplicate_keys_are_collected_with_their_paths(tmp_path):
     ]
     with pytest.raises(ConfigError, match="'b' stands twice"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed=" + "9" * 5000,
+        "name=" + "[" * 100_000,
+        "name=" + "[" * 60 + "]" * 60,
+        ".".join(["a"] * 5000) + "=1",
+        "optimizer.args.lr=1e999",
+    ],
+)
+def test_a_setting_that_no_config_can_hold_is_one_short_line(setting):
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides({}, [setting])
+    assert str(caught.value).startswith("--set ") and len(str(caught.value)) < 200

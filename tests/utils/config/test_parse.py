@@ -105,3 +105,33 @@ def test_every_component_is_checked_once_and_duplicate_keys_join_the_report(tmp_
         check_experiment(read_config(path))
     problems = [problem.removeprefix(f"{path}: ").split(": ")[0] for problem in caught.value.problems]
     assert problems[0] == "name" and {"trainer.epochs", "arch", "optimizer"} <= set(problems)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("num_threads", 1_000_000, "at most 1024|between 1 and 1024"),
+        ("seed", 2**63, "64 bits"),
+        ("optimizer.args.lr", 1e39, "1e+39 cannot be computed with"),
+        ("optimizer.args.weight_decay", 2**64, "64 bits"),
+        ("train_loader.args.crop_size", 10**9, "32767"),
+        ("train_loader.args.num_images", 10**9, "1000000"),
+        ("train_loader.args.num_workers", 10**9, "1024"),
+        ("trainer.save_dir", "a\0b", "NUL"),
+        ("trainer.save_dir", "a\udcff", "UTF-8"),
+        ("loss", {"type": "Sum", "args": {"terms": [{"type": "DiceLoss", "weight": 10**30}]}}, "64 bits"),
+    ],
+)
+def test_a_number_or_text_that_cannot_be_used_is_named_with_its_path(path, value, words):
+    wrong = config()
+    node = wrong
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    (problem,) = problems_of(wrong)
+    assert problem.startswith(path) and any(word in problem for word in words.split("|"))
+
+
+def test_the_largest_numbers_that_can_be_computed_with_are_accepted():
+    assert problems_of(config(seed=2**63 - 1, num_threads=1024)) == []

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from tests.dataloaders.trees import picture
 from utils.errors import DataError
 from utils.images import decode
+from utils.images.decode import read_bytes
 from utils.images.header import MAX_PIXELS
 
 
@@ -95,3 +98,10 @@ def test_every_error_of_a_decoder_names_the_file_once(tmp_path, raised, kind, me
         raise raised
     assert str(caught.value) == f"{tmp_path}/{message}" and caught.value.kind == kind
     assert caught.value.paths == (path,) and caught.value.__cause__ is raised
+
+
+def test_a_pipe_or_a_device_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", Path("/dev/zero")):
+        with pytest.raises(DataError, match="is not a regular file"):
+            read_bytes(path)

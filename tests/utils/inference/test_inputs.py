@@ -73,3 +73,29 @@ def test_nothing_to_predict_is_an_error_that_names_the_input(folder, given, mess
     with pytest.raises(DataError, match=message) as error:
         find_images(str(folder / given))
     assert given in str(error.value)
+
+
+@pytest.mark.parametrize("given", ["in", "in/**/*.png"])
+def test_loops_of_links_give_every_image_once(tmp_path, given):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "a.png").touch()
+    for name in ("loop", "again", "sub/up"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "in")
+    assert names(tmp_path / given) == ["a.png"]
+
+
+def test_a_linked_folder_is_searched(tmp_path, folder):
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top" / "link").symlink_to(folder)
+    assert "link/deep/c.jpg" in names(tmp_path / "top")
+
+
+def test_companion_files_of_a_mac_are_no_images(folder):
+    (folder / "._a.png").write_bytes(b"")
+    assert "._a.png" not in names(folder) and names(folder / "*.png") == ["a.png"]
+
+
+def test_a_folder_with_brackets_in_a_pattern(tmp_path):
+    (tmp_path / "photos [v2]").mkdir()
+    (tmp_path / "photos [v2]" / "a.png").touch()
+    assert names(tmp_path / "photos [v2]" / "*.png") == ["a.png"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 
 import pytest
 import torch
 
 from utils.errors import ConfigError, SegwrightError, StorageError
-from utils.system.cli import naming, run
+from utils.system.cli import naming, require_ranges, run
 
 
 def failing(error: BaseException):
@@ -38,6 +39,7 @@ def test_the_result_of_the_work_is_the_exit_code(result, code, capsys):
             "error: out of memory; lower batch_size, crop_size or window, or use fewer workers",
         ),
         (torch.OutOfMemoryError("CUDA"), 2, "error: out of memory; lower batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 2, "error: out of memory; lower"),
     ],
 )
 def test_an_error_that_the_user_can_correct_is_one_line(error, code, line, capsys):
@@ -64,3 +66,12 @@ def test_every_mistake_of_a_config_names_the_file():
     with pytest.raises(ConfigError) as caught, naming("a.json"):
         raise ConfigError(["arch.type: missing", "loss.type: missing"])
     assert caught.value.problems == ["a.json: arch.type: missing", "a.json: loss.type: missing"]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0, 3.5, 10**400])
+def test_a_number_out_of_range_names_the_option(wrong):
+    args = argparse.Namespace(max_pixels=None, two_words=[1.0, wrong])
+    with pytest.raises(ConfigError, match="--two-words .*between 0 and 3 is expected"):
+        require_ranges(args, max_pixels=(1, 9), two_words=(0, 3))
+    args.two_words = [0, 3]
+    require_ranges(args, max_pixels=(1, 9), two_words=(0, 3))
