@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     from utils.system.logger import log_to_console
 
     log_to_console()
-    dataset = evaluation_dataset(DataSections.of(_config(args)), args.split, args.data_dir)
+    config, names = _config(args)
+    with names:
+        dataset = evaluation_dataset(DataSections.of(config), args.split, args.data_dir)
     predictor = predictor_of(argparse.Namespace(**{**vars(args), "config": []}))
     _compare_classes(predictor.info, dataset.info)
     beside = find_checkpoint(Path(args.model[0])).parent
@@ -94,20 +97,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _config(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the config given, or that of the first checkpoint; exported models carry none."""
+def _config(args: argparse.Namespace) -> tuple[dict[str, Any], AbstractContextManager[None]]:
+    """Return the config given, or that of the first checkpoint, with the context to read it in."""
     from utils.config.file import load_config
     from utils.export.contract import exported_format
     from utils.run.checkpoint import load_checkpoint
+    from utils.run.trust import checkpoint_names
 
     if args.config:
-        return load_config(args.config)
+        return load_config(args.config), nullcontext()
     checkpoints = [path for path in args.model if not exported_format(path)]
     if not checkpoints:
         raise ConfigError(
             f"{args.model[0]}: an exported model names no data set; give the training's --config"
         )
-    return load_checkpoint(find_checkpoint(Path(checkpoints[0]))).get("config") or {}
+    path = find_checkpoint(Path(checkpoints[0]))
+    names = checkpoint_names(checkpoints[0], path, trust=args.trust)
+    return load_checkpoint(path).get("config") or {}, names
 
 
 def evaluate(

@@ -41,6 +41,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--size", type=int, nargs="+", default=[], metavar="PIXELS",
         help="height and width (any number of pairs) to compare at, besides the usual ones",
     )  # fmt: skip
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="import the class outside the catalogue that the checkpoint names",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
 
@@ -60,9 +65,11 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output {output}: a file of --format {args.format} ends in {suffix}")
 
     from utils.export.write import check_packages, write_model
+    from utils.run.trust import checkpoint_names
 
     check_packages(args.format)
-    model, facts = load(source)
+    with checkpoint_names(args.model, source, trust=args.trust):
+        model, facts = load(source)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output, suffix) as temporary:

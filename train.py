@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from trainer import Trainer
     from utils.config.sections import Experiment
 
-logger = logging.getLogger(__name__)
+    Start = tuple[Experiment, Path | None, dict[str, Any] | None]
 
+logger = logging.getLogger(__name__)
 # torch and the packages that import it are imported in functions: --help and a broken config file answer at once
 
 
@@ -39,22 +40,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--check", action="store_true", help="try two steps, a validation and a checkpoint, keep nothing")
     add("--print-config", action="store_true", help="print the config, each value with its origin, then exit")
     add("--plot-lr", metavar="FILE.png", help="draw the learning rates of the run, then exit")
+    add("--trust", action="store_true", help="import classes outside the catalogue that a checkpoint names")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parse_run(parser, argv)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the config, build every part once, hand them to the trainer."""
-    given = args.config or args.resume in (None, "auto")
-    source = read_config(args.config or "config.json", args.set) if given else None
+    given = args.config or (args.resume in (None, "auto") and "config.json")
+    source = read_config(given, args.set) if given else None
+    from utils.config.printing import annotated
     from utils.system.logger import log_to_console
     from utils.training.continuation import continue_run
 
     log_to_console()
     experiment, folder, checkpoint = find_start(args, source)
     if args.print_config:
-        from utils.config.printing import annotated
-
         print(annotated(experiment))
         return 0
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
@@ -72,11 +73,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def find_start(
-    args: argparse.Namespace, source: ConfigSource | None
-) -> tuple[Experiment, Path | None, dict[str, Any] | None]:
+def find_start(args: argparse.Namespace, source: ConfigSource | None) -> Start:
     """Return the experiment with the run folder and the checkpoint to continue (``None`` for a new run)."""
     from utils.run.resume import find_run, load_resumed, refuse_changes
+    from utils.run.trust import checkpoint_names
 
     experiment = None if source is None else check_experiment(source)
     folder = None if args.resume is None else find_run(args.resume, experiment)
@@ -84,9 +84,10 @@ def find_start(
         assert experiment is not None  # a new run, or --resume auto without a run: both have a config
         return experiment, None, None
     checkpoint = load_resumed(args.resume, folder)
+    carried = ConfigSource(checkpoint["config"], str(folder))
     if experiment is None:
-        source = with_overrides(ConfigSource(checkpoint["config"], str(folder)), args.set)
-        experiment = check_experiment(source)
+        with checkpoint_names(args.resume, folder / "last.pth", args.set, trust=args.trust):
+            experiment = check_experiment(with_overrides(carried, args.set))
     refuse_changes(checkpoint, experiment, allowed=args.allow_change, extend=args.extend is not None)
     return experiment, folder, checkpoint
 
@@ -144,8 +145,7 @@ def build_trainer(
     from utils.training.schedule import build_schedule, steps_of_epoch
     from utils.training.summary import log_summary
 
-    options, plain = experiment.trainer, experiment.plain
-    process = prepare_process(experiment, device)
+    options, plain, process = experiment.trainer, experiment.plain, prepare_process(experiment, device)
     train_loader, val_loader = build_loaders(experiment)
     info, dataset = train_loader.info, train_loader.dataset
     model = build_model(experiment.arch, info).to(memory_format=process.layout).to(process.device)
@@ -171,7 +171,7 @@ def plot_learning_rates(experiment: Experiment, path: str) -> int:
     from models.build import build_model
     from utils.report.learning_rates import plot_run
 
-    train_loader, _ = build_loaders(experiment)
+    train_loader = build_loaders(experiment)[0]
     plot_run(experiment, build_model(experiment.arch, train_loader.info), train_loader, path)
     return 0
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from utils.config.user_code import source_of
 from utils.errors import ConfigError
 
 ALIGN_CORNERS = False  # one policy for every resize of features or logits
@@ -95,7 +96,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             images: (N, in_channels, H, W) float, normalised, with H, W >= 1.
 
         Raises:
-            ConfigError: in training, batch norm gets one value per channel (a batch of one image).
+            ConfigError: :meth:`_forward` returned no logits of the classes; or, in training, batch norm gets one
+                value per channel (a batch of one image).
         """
         output = self.forward_coarse(images)
         heads = output.aux if self.training else ()
@@ -124,6 +126,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             raise ConfigError(self._single_value_remedy(len(images))) from error
         if isinstance(output, Tensor):
             output = SegmentationOutput(output)
+        if not is_exporting() and not torch.compiler.is_compiling():
+            self._check_output(output)
         if self.one_logit:
             return SegmentationOutput(_beside_zero(output.logits), tuple(map(_beside_zero, output.aux)))
         return output
@@ -162,6 +166,23 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         for module in self._frozen_modules():
             module.eval()
         return self
+
+    def _check_output(self, output: object) -> None:
+        """Raise a ConfigError for an output that is no logits, with the place of the mistake."""
+        place = f"arch.type: {type(self).__name__}._forward{source_of(type(self)._forward)} returned"
+        channels = 1 if self.one_logit else self.num_classes
+        heads = (output.logits, *output.aux) if isinstance(output, SegmentationOutput) else (output,)
+        for head in heads:
+            if not isinstance(head, Tensor):
+                raise ConfigError(
+                    f"{place} {'None' if head is None else f'a {type(head).__name__}'}; it returns logits "
+                    "(N, num_classes, H, W), or a SegmentationOutput of them"
+                )
+            if head.ndim != 4 or head.shape[1] != channels:
+                raise ConfigError(
+                    f"{place} the shape {tuple(head.shape)}; expected (N, {channels}, H, W): one channel "
+                    "for each class"
+                )
 
     def _single_value_remedy(self, batch: int) -> str:
         return (

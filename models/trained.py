@@ -17,6 +17,7 @@ from base.base_model import BaseModel
 from models.build import MODELS, build_model
 from utils.config.factory import Component, find, require
 from utils.config.file import load_config
+from utils.config.user_code import catalogue_by_default
 from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError, ConfigError
 from utils.export.contract import exported_format
@@ -27,6 +28,7 @@ from utils.predict.options import PredictOptions
 from utils.predict.predictor import Predictor
 from utils.run.checkpoint import load_checkpoint
 from utils.run.find import find_checkpoint
+from utils.run.trust import checkpoint_names
 from utils.system.allocator import keep_freed_memory
 from utils.system.device import resolve_device
 from utils.system.precision import Precision, resolve_precision
@@ -57,7 +59,8 @@ def load_predictor(
         rule: how an ensemble decides.
         weights: one number per member, for the rule ``mean``.
         configs: a config for each model; its ``arch`` must be that of the checkpoint.
-        trust: also open ``.torchscript`` and ``.pt2`` files, which are programs.
+        trust: also open ``.torchscript`` and ``.pt2`` files, which are programs, and import the class outside the
+            catalogue that a checkpoint names.
         always_ensemble: make an ensemble of one model too, which can report disagreement.
 
     Raises:
@@ -73,7 +76,7 @@ def load_predictor(
     arithmetic = resolve_precision(precision, target)
     settings = _Settings(options or PredictOptions(), target, arithmetic, precision, trust)
     members = [
-        _load_member(find_checkpoint(Path(path)), configs[number] if configs else None, settings)
+        _load_member(Path(path), configs[number] if configs else None, settings)
         for number, path in enumerate(paths)
     ]
     if len(members) == 1 and not always_ensemble:
@@ -106,7 +109,8 @@ def predictor_of(args: argparse.Namespace, *, always_ensemble: bool = False) -> 
 def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, DatasetInfo]:
     """Rebuild a trained model, in eval mode on the CPU, with the facts of its data set.
 
-    The averaged weights are taken where the run kept them. Nothing is downloaded.
+    The averaged weights are taken where the run kept them. Nothing is downloaded. A class outside the
+    catalogue is imported only within :func:`utils.run.trust.checkpoint_names`, where that says so.
 
     Args:
         checkpoint: the result of :func:`utils.run.checkpoint.load_checkpoint`.
@@ -120,13 +124,19 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint holds no complete model: {error!r}") from error
     try:
-        component = _without_pretrained(Component.from_plain(arch, "arch"))
-        require(MODELS, component, "arch")
-        model = build_model(component, info)
+        with catalogue_by_default():
+            model = _untrained(arch, info)
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's model cannot be built: {error}") from error
     load_weights(model, weights)
     return model.eval(), info
+
+
+def _untrained(arch: Any, info: DatasetInfo) -> BaseModel:
+    """Build the model that a checkpoint names, checked like that of a config."""
+    component = _without_pretrained(Component.from_plain(arch, "arch"))
+    require(MODELS, component, "arch")
+    return build_model(component, info)
 
 
 def load_weights(model: BaseModel, weights: Mapping[str, Any]) -> None:
@@ -166,13 +176,15 @@ class _Settings(NamedTuple):
     trust: bool
 
 
-def _load_member(path: Path, config: str | None, settings: _Settings) -> Predictor:
+def _load_member(given: Path, config: str | None, settings: _Settings) -> Predictor:
+    path = find_checkpoint(given)
     if exported_format(path):
         return _load_exported(path, config, settings)
     checkpoint = load_checkpoint(path)
     if config is not None:
         _compare(config, checkpoint.get("arch"), path)
-    with naming(path):
+    plain = {} if config is None else load_config(config)
+    with naming(path), checkpoint_names(given, path, plain, trust=settings.trust):
         model, info = model_from_checkpoint(checkpoint)
     options = settings.options.with_window(checkpoint.get("crop_size"))
     return Predictor(model, info, settings.device, settings.precision, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 import torch
@@ -123,3 +124,35 @@ def test_other_value_errors_are_not_rewritten():
 def test_needs_a_class_and_a_channel(num_classes, in_channels):
     with pytest.raises(ValueError, match="at least 1"):
         Coarse(num_classes, in_channels)
+
+
+class _Returns(BaseModel):
+    def __init__(self, result, num_classes=3):
+        super().__init__(num_classes)
+        self.result = result
+
+    def _forward(self, images):
+        return self.result
+
+
+FITS = torch.zeros(2, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (None, "returned None; it returns logits"),
+        ({"out": FITS}, "returned a dict; it returns logits"),
+        ((FITS, ()), "returned a tuple; it returns logits"),
+        (FITS[:, :2], r"returned the shape \(2, 2, 8, 8\); expected \(N, 3, H, W\)"),
+        (FITS[0], r"returned the shape \(3, 8, 8\); expected \(N, 3, H, W\)"),
+        (SegmentationOutput(FITS, (FITS, None)), "returned None; it returns logits"),
+        (SegmentationOutput(FITS, (FITS[:, :2],)), r"returned the shape \(2, 2, 8, 8\)"),
+    ],
+)
+def test_an_output_that_is_no_logits_names_the_users_file_and_line(result, words):
+    line = _Returns._forward.__code__.co_firstlineno
+    place = re.escape(f"arch.type: _Returns._forward ({__file__}, line {line}) ")
+    with pytest.raises(ConfigError, match=place + words):
+        _Returns(result)(torch.zeros(2, 3, 8, 8))
+    assert _Returns(FITS)(torch.zeros(2, 3, 8, 8)).logits.shape == FITS.shape

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from utils.config.annotations import accepts, describe
+from utils.config.user_code import import_class, reporting
 from utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -98,7 +99,10 @@ def find(catalogue: Catalogue[T], name: str, path: str) -> type[T]:
     if name in known:
         return known[name]
     if "." in name:
-        return _import_class(name, catalogue.kind, path)
+        try:
+            return import_class(name, catalogue.kind)
+        except ValueError as error:
+            raise ConfigError(Problem(path, str(error))) from error
     hint = did_you_mean(name, known) or "."
     raise ConfigError(
         Problem(path, f"no {catalogue.word} called '{name}'{hint} Choose from: {', '.join(known)}")
@@ -196,10 +200,13 @@ def build(catalogue: Catalogue[T], component: Component, path: str, **context: A
             raise ConfigError(
                 f"{path}.args.{name}: {show(given)} is not the value derived for it; leave it out"
             )
+    own = reporting(component.type) if "." in component.type else nullcontext()
     try:
-        return cls(**{**component.args, **asked})
+        with own:
+            return cls(**{**component.args, **asked})
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{path}.args: {component.type}: {error}") from error
+        line = str(error) if "." in component.type else f"{component.type}: {error}"
+        raise ConfigError(f"{path}.args: {line}") from error
 
 
 def did_you_mean(word: str, choices: Collection[str]) -> str:
@@ -279,14 +286,3 @@ def _is_word(value: Any) -> bool:
 def _is_required(parameter: inspect.Parameter) -> bool:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
-
-
-def _import_class(dotted: str, kind: type[T], path: str) -> type[T]:
-    module_name, _, class_name = dotted.rpartition(".")
-    try:
-        member = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(Problem(path, f"cannot import '{dotted}': {error}")) from error
-    if not (inspect.isclass(member) and issubclass(member, kind)) or inspect.isabstract(member):
-        raise ConfigError(Problem(path, f"'{dotted}' is not a concrete subclass of {kind.__name__}"))
-    return member

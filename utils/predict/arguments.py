@@ -24,7 +24,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     add("-d", "--device", help="cpu, cuda, cuda:1, or a GPU number")
     add("--trust", action="store_true",
-        help="open .torchscript and .pt2 files too: they are programs and may do anything")  # fmt: skip
+        help="open .torchscript and .pt2 files, and import classes outside the catalogue that a checkpoint names: "
+        "both are programs and may do anything")  # fmt: skip
     add("--no-tune-allocator", action="store_true",
         help="give freed memory back at once (default on Linux CPUs: keep it, which is faster)")  # fmt: skip
     add("--debug", action="store_true", help="show the traceback of an error")
