@@ -105,3 +105,11 @@ def test_every_component_is_checked_once_and_duplicate_keys_join_the_report(tmp_
         check_experiment(read_config(path))
     problems = [problem.removeprefix(f"{path}: ").split(": ")[0] for problem in caught.value.problems]
     assert problems[0] == "name" and {"trainer.epochs", "arch", "optimizer"} <= set(problems)
+
+
+def test_an_average_that_would_never_move_is_refused():
+    config = copy.deepcopy(CONFIG)
+    config["trainer"]["ema_decay"] = 1.0
+    assert problems_of(config) == [
+        "trainer.ema_decay: expected a number, between 0 and 0.999999 or null, got 1.0"
+    ]
