@@ -128,7 +128,7 @@ class BaseTrainer(ABC):
 
         Raises:
             NonFiniteError: a loss, a gradient or a weight became NaN or infinite; no such state was saved.
-            Interrupted: SIGINT or SIGTERM; the state was saved first.
+            Interrupted: SIGINT, SIGTERM or SIGHUP; the state was saved first.
             StorageError: a checkpoint could not be written.
             CheckpointError: the run continues from a state that is not finite.
         """
@@ -148,6 +148,7 @@ class BaseTrainer(ABC):
     def _run_epoch(self, epoch: int) -> None:
         start = time.perf_counter()
         train = self._train_epoch(epoch)
+        self.saves.require_finite(self.state_dict())
         val = self._valid_epoch(epoch) if self._validates(epoch) else None
         lrs = self.stepper.schedule.lrs
         improved = self._judge(epoch, train, val)

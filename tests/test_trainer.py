@@ -89,6 +89,29 @@ def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
     assert torch.equal(final["rng"]["torch"], expected["rng"]["torch"])
 
 
+def test_a_lost_terminal_saves_and_exits_with_129(tmp_path):
+    class HangsUp(Trainer):
+        def step_done(self, batches):
+            signal.raise_signal(signal.SIGHUP)
+            super().step_done(batches)
+
+    trainer = make_trainer(tmp_path / "run", cls=HangsUp)
+    with pytest.raises(Interrupted) as caught:
+        trainer.train()
+    assert caught.value.exit_code == 129
+    assert load_checkpoint(trainer.run.last)["step"] == 1
+
+
+def test_resuming_a_finished_run_says_that_nothing_is_left(tmp_path, caplog):
+    first = make_trainer(tmp_path / "run", epochs=2)
+    first.train()
+    again = make_trainer(first.run.path, epochs=2)
+    again.load_state_dict(load_checkpoint(again.run.last))
+    with caplog.at_level("INFO"):
+        again.train()
+    assert "nothing to do: 2 of 2 epochs are done" in caplog.messages
+
+
 def test_resuming_opens_no_batch_that_was_done(tmp_path):
     stopped = make_trainer(tmp_path / "run", cls=StopsAt)
     stopped.stop_step = 5

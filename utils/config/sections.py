@@ -12,6 +12,7 @@ from utils.config.annotations import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Range,
     Threads,
 )
 from utils.config.factory import Catalogue, Component, Problem
@@ -111,7 +112,7 @@ class TrainerSection:
     aux_weight: Fraction = 0.4
     clip_grad_norm: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
-    ema_decay: Fraction | None = None
+    ema_decay: Annotated[float, Range(0, 0.999999)] | None = None  # at 1 the average stays untrained
     activation_checkpointing: Annotated[bool, MAY_CHANGE] = False
 
 

@@ -12,7 +12,8 @@ import logging
 import os
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,27 +34,37 @@ _COMMENT_SIZE = len(_MARK) + 64
 _CHUNK = 2**22
 
 
-def save_checkpoint(path: str | Path, state: Mapping[str, Any], *, backup: Path | None = None) -> None:
+def save_checkpoint(
+    path: str | Path, state: Mapping[str, Any], *, backup: Path | None = None, names: Sequence[Path] = ()
+) -> None:
     """Write ``state`` atomically.
+
+    Everything that needs space on the disk is written before the first file gets its name, so that a full disk
+    changes nothing.
 
     Args:
         path: the file.
         state: tensors and plain Python types.
         backup: new name of the file that was at ``path``; ``None`` replaces it.
+        names: further files of the same content in the same folder; they get their names after ``path``.
 
     Raises:
-        StorageError: the disk is full or the folder cannot be written; ``path`` is unchanged.
+        StorageError: the disk is full or the folder cannot be written; all files are unchanged.
         TypeError: a value is neither a tensor nor of a plain type.
     """
     path = Path(path)
     _require_plain(state, "checkpoint")
     try:
-        with replacing(path) as temporary:
+        with ExitStack() as renames:  # which it does in reverse order
+            others = [renames.enter_context(replacing(name)) for name in reversed(names)]
+            temporary = renames.enter_context(replacing(path))
             with temporary.open("w+b") as file:
                 torch.save({"format": FORMAT, **state}, file)
                 _append_hash(file)
                 file.flush()
                 os.fsync(file.fileno())
+            for other in others:
+                _link_or_copy(temporary, other)
             if backup is not None and path.exists():
                 path.replace(backup)
         _sync_folder(path.parent)
@@ -142,12 +153,40 @@ def link_or_copy(source: Path, target: Path) -> None:
     """
     try:
         with replacing(target) as temporary:
-            try:
-                os.link(source, temporary)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(source, temporary)
+            _link_or_copy(source, temporary)
     except OSError as error:
         raise StorageError(f"{target}: could not be written ({error.strerror})") from error
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether the content of a checkpoint matches its hash."""
+    try:
+        verify_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def holds(path: Path, state: Mapping[str, Any]) -> bool:
+    """Return whether a file is a whole checkpoint of the same weights after the same batches."""
+    try:
+        saved = load_checkpoint(path)
+    except CheckpointError:
+        return False
+    same = all(saved.get(key) == state[key] for key in ("epoch", "step", "global_step"))
+    weights = saved.get("model", {})
+    return same and all(
+        key in weights and torch.equal(weights[key], value.cpu()) for key, value in state["model"].items()
+    )
 
 
 def remove_leftovers(folder: Path) -> None:

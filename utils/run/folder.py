@@ -5,17 +5,18 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import os
 import re
 import shutil
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from utils.config.file import save_config
 from utils.errors import ConfigError, StorageError
-from utils.run.checkpoint import link_or_copy, remove_leftovers
+from utils.run.checkpoint import holds, is_whole, link_or_copy, remove_leftovers
 from utils.run.lock import lock_folder
 from utils.system.files import replacing
 from utils.system.logger import log_to_file
@@ -95,19 +96,30 @@ class RunFolder:
         found = self.path.glob("checkpoint-epoch*.pth")
         return sorted(found, key=lambda p: int(p.stem.removeprefix("checkpoint-epoch")))
 
-    def keep_numbered(self, epoch: int, limit: int) -> None:
-        """Keep :attr:`last` as the checkpoint of an epoch too.
+    def remove_numbered(self, limit: int) -> None:
+        """Delete the oldest numbered checkpoints.
 
         Args:
-            epoch: the number in its name.
-            limit: numbered checkpoints to keep, the newest first; 0 keeps all.
-
-        Raises:
-            StorageError: it could not be written.
+            limit: number of them to keep; 0 keeps all.
         """
-        link_or_copy(self.last, self.numbered(epoch))
         for old in self.all_numbered()[:-limit] if limit else []:
             old.unlink(missing_ok=True)
+
+    def name_again(self, state: Mapping[str, Any], names: Sequence[Path]) -> None:
+        """Give the newest checkpoint the other names that it lacks because the process was killed.
+
+        Args:
+            state: the state that the run continues from.
+            names: the files that hold this state.
+
+        Raises:
+            StorageError: a name could not be written.
+        """
+        wrong = [path for path in names if not holds(path, state)]
+        sources = [path for path in (self.last, self.previous) if wrong and holds(path, state)]
+        for path in wrong if sources else []:
+            link_or_copy(sources[0], path)
+            logger.info("%s: written again, because the run ended while it was saved", path)
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add one line to :attr:`metrics`.
@@ -117,21 +129,45 @@ class RunFolder:
         """
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def truncate_metrics(self, epoch: int) -> None:
-        """Drop the lines of ``epoch`` and later, which a resumed run is about to write again."""
+        """Drop the lines of ``epoch`` and later, which a resumed run is about to write again.
+
+        Lines that cannot be read are left out with a warning; the file as it was stays beside it.
+        """
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
+        lines = self.metrics.read_bytes().split(b"\n")
+        ended = [line for line in lines[:-1] if line.strip()]  # what follows the last one was cut by a kill
+        epochs = [_epoch_of(line) for line in ended]
+        if None in epochs:
+            copy = self.metrics.with_name("metrics.damaged.jsonl")
+            shutil.copyfile(self.metrics, copy)
+            logger.warning(
+                "%s: %d lines cannot be read and are left out; the file as it was: %s",
+                self.metrics, epochs.count(None), copy.name,
+            )  # fmt: skip
+        kept = [line for line, of in zip(ended, epochs, strict=True) if of is not None and of < epoch]
         with replacing(self.metrics) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 
     def close(self) -> None:
         """Let another process use the folder."""
         if self._unlock is not None:
             self._unlock()
             self._unlock = None
+
+
+def _epoch_of(line: bytes) -> int | None:
+    """Return the epoch of a line of ``metrics.jsonl``; ``None`` if the line cannot be read."""
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    epoch = record.get("epoch") if isinstance(record, dict) else None
+    return epoch if isinstance(epoch, int) else None
 
 
 def open_run(
@@ -167,6 +203,12 @@ def open_run(
     except OSError as error:
         raise StorageError(f"{run.path}: cannot be written ({error.strerror})") from error
     return run
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """Return the intact checkpoints of a run folder, the newest first."""
+    found = sorted(folder.glob("*.pth"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [path for path in found if is_whole(path)]
 
 
 def checked_name(name: str) -> str:

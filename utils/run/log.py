@@ -46,6 +46,8 @@ class RunLog:
     def open(self, config: Mapping[str, Any], epoch: int, step: int) -> None:
         """Start, or continue at an epoch and optimizer step; later entries of the log are dropped."""
         self.run.truncate_metrics(epoch)
+        if epoch > self.epochs:
+            logger.info("nothing to do: %d of %d epochs are done", epoch - 1, self.epochs)
         self._events = EventLog(self._event_folder, first_step=step + 1 if step else 0)
         text = json.dumps(config, indent=2, ensure_ascii=False)
         self._events.text("config", "    " + text.replace("\n", "\n    "))

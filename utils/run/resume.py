@@ -11,7 +11,7 @@ from utils.config.changes import impossible_changes, refused_changes
 from utils.config.sections import Experiment
 from utils.errors import CheckpointError, ConfigError
 from utils.run.checkpoint import load_checkpoint, load_newest
-from utils.run.folder import newest_run
+from utils.run.folder import newest_run, whole_checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,22 @@ def load_resumed(resume: str, folder: Path) -> dict[str, Any]:
     if resume != "auto" and path.is_file():
         checkpoint = load_checkpoint(path)
     else:
-        checkpoint, path = load_newest([folder / "last.pth", folder / "previous.pth"])
+        checkpoint, path = _load_newest(folder)
     if "rng" not in checkpoint or "optimizer" not in checkpoint:
         raise CheckpointError(f"{path}: holds a model only; a run cannot be continued from it")
     logger.info("Resuming from %s", path)
     return checkpoint
+
+
+def _load_newest(folder: Path) -> tuple[dict[str, Any], Path]:
+    try:
+        return load_newest([folder / "last.pth", folder / "previous.pth"])
+    except CheckpointError as error:
+        whole = whole_checkpoints(folder)
+        if not whole:
+            raise
+        names = ", ".join(path.name for path in whole)
+        raise CheckpointError(f"{error}; whole: {names}; to continue: --resume {whole[0]}") from error
 
 
 def refuse_changes(

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a flag that the training loop reads between two steps."""
+"""SIGINT, SIGTERM and SIGHUP as a flag that the training loop reads between two steps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import threading
 from types import FrameType, TracebackType
 
 logger = logging.getLogger(__name__)
+
+_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []),
+)  # not on Windows
 
 
 class StopSignal:
@@ -23,7 +29,9 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _SIGNALS:
+                if number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # started by nohup, to outlive its terminal
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 

@@ -36,7 +36,7 @@ class Stepper:
         schedule: advanced by every step that changed the weights.
         precision: fp16 brings a gradient scaler.
         clip_grad_norm: largest norm of all gradients together; ``None`` does not clip.
-        ema_decay: decay of the average of the weights, in 0..1; ``None`` keeps no average.
+        ema_decay: decay of the average of the weights, 0 to below 1; ``None`` keeps no average.
 
     Attributes:
         ema: the averaged model, or None.
@@ -145,10 +145,13 @@ class Stepper:
                 continue
             if self.scaler.is_enabled() and self._skipped + 1 < _MAX_SKIPPED:
                 continue  # the scaler sees it in the gradients too, skips the step and scales down
-            if check.what == "gradient" and self.clip_grad_norm is None:
-                if all_finite(parameter.grad for parameter in self._parameters()):
-                    continue  # only their norm is beyond fp32
+            if check.what == "gradient" and self._only_the_norm_overflowed():
+                continue
             raise self._error(check.what, check.image_ids)
+
+    def _only_the_norm_overflowed(self) -> bool:
+        """Return whether the gradients are finite, and not yet clipped by a norm beyond the range of fp32."""
+        return self.clip_grad_norm is None and all_finite(p.grad for p in self._parameters())
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

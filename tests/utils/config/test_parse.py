@@ -135,3 +135,11 @@ def test_a_number_or_text_that_cannot_be_used_is_named_with_its_path(path, value
 
 def test_the_largest_numbers_that_can_be_computed_with_are_accepted():
     assert problems_of(config(seed=2**63 - 1, num_threads=1024)) == []
+
+
+def test_an_average_that_would_never_move_is_refused():
+    config = copy.deepcopy(CONFIG)
+    config["trainer"]["ema_decay"] = 1.0
+    assert problems_of(config) == [
+        "trainer.ema_decay: expected a number, between 0 and 0.999999 or null, got 1.0"
+    ]

@@ -38,6 +38,31 @@ def test_metrics_are_cut_where_a_resumed_run_starts(tmp_path):
     assert [json.loads(line)["epoch"] for line in run.metrics.read_text().splitlines()] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"hello\n",
+        b"\xff\xfe\n",
+        b"{}\n",
+        b"3\n",
+        b'{"epoch": "x"}\n',
+        b"\0" * 40 + b"\n",
+        b"[" * 9999 + b"\n",
+    ],
+)
+def test_damaged_metrics_cost_a_warning_and_nothing_else(tmp_path, caplog, damage):
+    run = RunFolder.create(tmp_path, "a")
+    run.append_metrics({"epoch": 1})
+    with run.metrics.open("ab") as file:
+        file.write(damage)
+    run.append_metrics({"epoch": 2})
+    before = run.metrics.read_bytes()
+    run.truncate_metrics(3)
+    assert [json.loads(line)["epoch"] for line in run.metrics.read_text().splitlines()] == [1, 2]
+    assert "metrics.jsonl: 1 lines cannot be read and are left out" in caplog.text
+    assert (run.path / "metrics.damaged.jsonl").read_bytes() == before
+
+
 def test_not_a_number_is_never_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         RunFolder.create(tmp_path, "a").append_metrics({"loss": float("nan")})
@@ -79,12 +104,11 @@ def test_a_folder_in_use_is_refused_until_it_is_closed(tmp_path, monkeypatch):
 
 def test_numbered_checkpoints_sort_by_number_and_the_oldest_go_first(tmp_path):
     run = RunFolder.create(tmp_path, "a")
-    for epoch in (9, 10, 100):
-        run.last.unlink(missing_ok=True)  # a new file, as a new checkpoint is
-        run.last.write_text(str(epoch))
-        run.keep_numbered(epoch, 0)
-    assert [path.read_text() for path in run.all_numbered()] == ["9", "10", "100"]
-    run.keep_numbered(101, 2)
+    for epoch in (9, 101, 10, 100):
+        run.numbered(epoch).write_text(str(epoch))
+    run.remove_numbered(0)
+    assert [path.read_text() for path in run.all_numbered()] == ["9", "10", "100", "101"]
+    run.remove_numbered(2)
     assert [path.name for path in run.all_numbered()] == [
         "checkpoint-epoch100.pth",
         "checkpoint-epoch101.pth",

@@ -47,6 +47,20 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before(tmp_path):
     assert load_resumed(str(folder), folder)["epoch"] == 1
 
 
+def test_where_the_newest_states_are_damaged_the_whole_ones_are_named(tmp_path):
+    files = ("last.pth", "previous.pth", "best_model.pth", "checkpoint-epoch2.pth", "checkpoint-epoch1.pth")
+    folder = run(tmp_path, "one", age=1, files=files)
+    os.utime(folder / "best_model.pth", (5, 5))
+    for name in ("last.pth", "previous.pth", "checkpoint-epoch1.pth"):
+        (folder / name).write_bytes(b"cut")
+    with pytest.raises(CheckpointError) as caught:
+        load_resumed(str(folder), folder)
+    newest = folder / "checkpoint-epoch2.pth"
+    assert str(caught.value).endswith(
+        f"; whole: checkpoint-epoch2.pth, best_model.pth; to continue: --resume {newest}"
+    )
+
+
 def test_a_file_that_holds_a_model_only_cannot_be_continued(tmp_path):
     path = tmp_path / "model.pth"
     save_checkpoint(path, {"model": {}})

@@ -12,7 +12,7 @@ import pytest
 from utils.system.stop_signal import StopSignal
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_becomes_a_flag_and_the_old_handler_returns(number, caplog):
     before = signal.getsignal(number)
     with StopSignal() as stop, caplog.at_level(logging.WARNING):
@@ -21,6 +21,16 @@ def test_a_signal_becomes_a_flag_and_the_old_handler_returns(number, caplog):
         assert stop.received == number
     assert signal.getsignal(number) is before
     assert f"{number.name}: saving after this step, then stopping" in caplog.text
+
+
+def test_a_run_under_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.received is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_further_signals_change_nothing(caplog):
