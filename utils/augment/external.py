@@ -15,6 +15,8 @@ from utils.config.parse import Mistakes, read_section
 from utils.dataset_info import IGNORE_INDEX
 
 _INSTALL = "pip install -r requirements/albumentations.txt"
+# transforms after which left may be right
+MIRRORING = frozenset({"HorizontalFlip", "Flip", "D4", "SquareSymmetry"})
 
 
 class Albumentations:

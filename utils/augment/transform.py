@@ -18,7 +18,7 @@ from utils.augment.draws import (
     resized,
     whole_image,
 )
-from utils.augment.external import Albumentations, check_albumentations
+from utils.augment.external import MIRRORING, Albumentations, check_albumentations
 from utils.augment.warp import Geometry, Size, fill_outside, warp_image, warp_label
 from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from utils.config.factory import Problem, join, refuse
@@ -137,6 +137,13 @@ class SampleTransform:
     def is_random(self) -> bool:
         """True if anything is drawn at random."""
         return not self.val if self.augment is None else self.augment
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts that a prediction follows: ``crop_size``, and ``flip``: training mirrors images."""
+        named = {entry["type"] for entry in self.albumentations or ()}
+        flip = self.is_random and (self.ranges.flip > 0 or bool(named & MIRRORING))
+        return {"crop_size": self.output_size, "flip": flip}
 
     @property
     def keeps_images(self) -> bool:

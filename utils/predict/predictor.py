@@ -71,14 +71,14 @@ class Predictor:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.info = info
         self.precision = precision or Precision("fp32", self.device.type)
-        self.options = (options or PredictOptions()).with_window()
+        self.options = (options or PredictOptions()).for_model()
         self.window_batch = self.options.window_batch
         coarse = hasattr(self.model, "forward_coarse")  # without it, logits come at the size of the images
         self._forward_coarse: Callable[[Tensor], _HasLogits] = (
             self.model.forward_coarse if coarse else self.model
         )
         self._stride = getattr(self.model, "stride", 1) if coarse else 1
-        self._symmetries = [SYMMETRIES[name] for name in self.options.tta]
+        self._symmetries = [SYMMETRIES[name] for name in self.options.tta or ()]
         self._announced_windows = False
 
     def predict(self, image: np.ndarray) -> np.ndarray:

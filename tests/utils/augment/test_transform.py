@@ -96,3 +96,15 @@ def test_it_pickles_after_its_numbers_were_computed():
     before = transform.plan(label, rng(3)).matrix
     again = pickle.loads(pickle.dumps(transform))
     assert again == transform and np.array_equal(again.plan(label, rng(3)).matrix, before)
+
+
+@pytest.mark.parametrize(("options", "mirrors"), [
+    ({}, True), ({"flip": 0.1}, True), ({"flip": False}, False), ({"flip": 0.0, "vertical_flip": True}, False),
+    ({"flip": True, "augment": False}, False), ({"flip": True, "val": True}, False),
+    ({"flip": False, "albumentations": [{"type": "HorizontalFlip"}]}, True),
+    ({"flip": False, "albumentations": [{"type": "GaussNoise"}]}, False),
+])  # fmt: skip
+def test_a_prediction_learns_whether_training_mirrored_images(options, mirrors):
+    if "albumentations" in options:
+        pytest.importorskip("albumentations")
+    assert SampleTransform(**options).facts == {"crop_size": None, "flip": mirrors}
