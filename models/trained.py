@@ -176,7 +176,8 @@ def _load_member(path: Path, config: str | None, settings: _Settings) -> Predict
     with naming(path):
         model, info = model_from_checkpoint(checkpoint)
     options = _options_for(path, settings, checkpoint.get("crop_size"), checkpoint.get("flip"))
-    return Predictor(model, info, settings.device, settings.precision, options)
+    pairs = checkpoint.get("flip_pairs") or ()
+    return Predictor(model, info, settings.device, settings.precision, options, pairs)
 
 
 def _load_exported(path: Path, config: str | None, settings: _Settings) -> Predictor:
@@ -188,7 +189,7 @@ def _load_exported(path: Path, config: str | None, settings: _Settings) -> Predi
         logger.warning("%s: an exported model computes in fp32, not in %s", path, settings.asked)
     precision = Precision("fp32", settings.device.type)
     options = _options_for(path, settings, facts.crop_size, facts.flip)
-    return Predictor(model, facts.info, settings.device, precision, options)
+    return Predictor(model, facts.info, settings.device, precision, options, facts.flip_pairs)
 
 
 def _options_for(path: Path, settings: _Settings, crop_size: Any, flip: bool | None) -> PredictOptions:

@@ -102,3 +102,13 @@ def test_mirror_images_are_averaged_if_training_had_them_or_it_is_not_known(tmp_
     assert ("was trained without mirror images" in caplog.text) == (tta == 1)
     given = load_predictor(path, options=PredictOptions(tta=("hflip",)), device="cpu")
     assert given.options.tta == ("hflip",)
+
+
+def test_pairs_of_classes_reach_the_predictor(tmp_path):
+    options = PredictOptions(tta=("hflip",))
+    pair = {"flip_pairs": [["c0", "c1"]]}
+    plain, swapped = (
+        load_predictor(make_checkpoint(tmp_path / f"{name}.pth", facts=facts), options=options, device="cpu")
+        for name, facts in (("plain", {}), ("pairs", pair))
+    )
+    assert np.array_equal(swapped.probabilities(IMAGE), plain.probabilities(IMAGE)[[1, 0, 2, 3]])

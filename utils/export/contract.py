@@ -9,7 +9,7 @@ the method ``unfitted``. They cover the images padded to ``stride``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class ExportFacts:
         arch: ``type`` and ``args`` of the architecture.
         framework_version: version of the program that wrote the file.
         flip: whether training mirrored images; ``None`` if unknown.
+        flip_pairs: class names that a mirror image exchanges.
     """
 
     info: DatasetInfo
@@ -50,6 +51,7 @@ class ExportFacts:
     arch: Mapping[str, Any]
     framework_version: str = __version__
     flip: bool | None = None
+    flip_pairs: Sequence[Sequence[str]] = ()
 
     def to_strings(self) -> dict[str, str]:
         """Map every name to JSON text, which all formats can hold."""
@@ -61,6 +63,7 @@ class ExportFacts:
             "arch": dict(self.arch),
             "framework_version": self.framework_version,
             "flip": self.flip,
+            "flip_pairs": [list(pair) for pair in self.flip_pairs],
             "contract": CONTRACT,
         }
         return {name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()}
@@ -92,6 +95,7 @@ class ExportFacts:
                 dict(facts["arch"]),
                 json.loads(strings.get("framework_version", '""')),
                 json.loads(strings.get("flip", "null")),
+                tuple(map(tuple, json.loads(strings.get("flip_pairs", "[]")))),
             )
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CheckpointError(f"{path}: the facts in the file are malformed: {error}") from error

@@ -24,6 +24,11 @@ class Symmetry(NamedTuple):
     flip_rows: bool = False
     flip_columns: bool = False
 
+    @property
+    def mirrors(self) -> bool:
+        """True for mirror images, false for rotations."""
+        return self.transpose ^ self.flip_rows ^ self.flip_columns
+
     def apply(self, images: Tensor) -> Tensor:
         """Transform (N, C, H, W) images to (N, C, H, W) or, transposed, (N, C, W, H)."""
         turned = images.transpose(2, 3) if self.transpose else images
