@@ -220,7 +220,7 @@ def _protocol(
         "resolution": "original",
         "mode": options.mode,
         "scales": list(options.scales) if options.mode == "multiscale" else [1.0],
-        "tta": list(options.tta),
+        "tta": list(options.tta or ()),
         "window": list(options.window) if options.mode != "whole" else None,
         "overlap": options.overlap,
         "rule": args.rule if len(members) > 1 else None,

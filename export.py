@@ -97,7 +97,9 @@ def load(path: Path) -> tuple[nn.Module, ExportFacts]:
     with naming(str(path)):
         model, info = model_from_checkpoint(checkpoint)
     model = model.float().eval().requires_grad_(False)
-    return model, ExportFacts(info, model.stride, checkpoint.get("crop_size"), checkpoint["arch"])
+    crop_size, arch, flip = checkpoint.get("crop_size"), checkpoint["arch"], checkpoint.get("flip")
+    pairs = checkpoint.get("flip_pairs") or ()
+    return model, ExportFacts(info, model.stride, crop_size, arch, flip=flip, flip_pairs=pairs)
 
 
 def verify(

@@ -155,7 +155,7 @@ def build_trainer(
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
     criterion = build_criterion(experiment, info, dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
-    carried = {"arch": plain["arch"], "config": plain, "crop_size": dataset.crop_size, "versions": versions()}
+    carried = {"arch": plain["arch"], "config": plain, "versions": versions(), **dataset.transform.facts}
     run = open_run(options.save_dir, experiment.name, plain, folder, temporary=check_only)
     return Trainer(
         model=model, criterion=criterion, optimizer=optimizer, schedule=schedule,

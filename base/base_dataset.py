@@ -104,7 +104,7 @@ class BaseDataSet(Dataset[Any], ABC):
         self.split = split
         self.return_id = return_id
         self.seed = seed
-        self.transform = SampleTransform(val=val, **transform)
+        self.transform = SampleTransform.for_classes(self.classes, val=val, **transform)
         self.files: list[Sample] = []
         self._set_files()
         self.info = self._make_info()
@@ -206,7 +206,7 @@ class BaseDataSet(Dataset[Any], ABC):
         else:
             image, label, image_id = self.load_checked(index)
             geometry = self.transform.plan(label, rng)
-        image, label = self.transform.apply(image, label, geometry, self.info.fill_colour, rng)
+        image, label = self.transform.apply(image, label, geometry, self.info.fill_colour, rng, self.classes)
         return LabelledImage(image, label, image_id)
 
     def load_checked(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:

@@ -53,7 +53,8 @@ def load_predictor(
     Args:
         models: a checkpoint, a run folder, a folder of runs (the newest is taken) or an exported model; several
             make an ensemble.
-        options: how images are predicted; without a window, windows have the size of the training crop.
+        options: how images are predicted; what is left open follows the training, see
+            :meth:`utils.predict.options.PredictOptions.for_model`.
         device: ``cpu``, ``cuda``, ``cuda:1`` or a GPU number; ``None`` is a GPU where there is one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         rule: how an ensemble decides.
@@ -186,8 +187,9 @@ def _load_member(given: Path, config: str | None, settings: _Settings) -> Predic
     plain = {} if config is None else load_config(config)
     with naming(path), checkpoint_names(given, path, plain, trust=settings.trust):
         model, info = model_from_checkpoint(checkpoint)
-    options = settings.options.with_window(checkpoint.get("crop_size"))
-    return Predictor(model, info, settings.device, settings.precision, options)
+    options = _options_for(path, settings, checkpoint.get("crop_size"), checkpoint.get("flip"))
+    pairs = checkpoint.get("flip_pairs") or ()
+    return Predictor(model, info, settings.device, settings.precision, options, pairs)
 
 
 def _load_exported(path: Path, config: str | None, settings: _Settings) -> Predictor:
@@ -198,8 +200,18 @@ def _load_exported(path: Path, config: str | None, settings: _Settings) -> Predi
     if settings.asked in ("bf16", "fp16"):
         logger.warning("%s: an exported model computes in fp32, not in %s", path, settings.asked)
     precision = Precision("fp32", settings.device.type)
-    options = settings.options.with_window(facts.crop_size)
-    return Predictor(model, facts.info, settings.device, precision, options)
+    options = _options_for(path, settings, facts.crop_size, facts.flip)
+    return Predictor(model, facts.info, settings.device, precision, options, facts.flip_pairs)
+
+
+def _options_for(path: Path, settings: _Settings, crop_size: Any, flip: bool | None) -> PredictOptions:
+    asked = settings.options
+    if flip is False and asked.tta is None and asked.mode == "multiscale":
+        logger.info(
+            "%s: was trained without mirror images, so none are averaged over; --tta identity hflip adds them",
+            path,
+        )
+    return asked.for_model(crop_size, flip)
 
 
 def _compare(config: str, arch: Any, path: Path) -> None:

@@ -29,11 +29,12 @@ def make_checkpoint(
     seed: int = 0,
     crop_size: int | None = 32,
     arch: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
     **sections: object,
 ) -> Path:
     """Write a checkpoint as a training run would; the same seed gives the same weights.
 
-    ``sections`` are further sections of the config that it carries.
+    ``facts`` are further entries of the checkpoint, ``sections`` further sections of the config that it carries.
     """
     info, arch = info or make_info(), arch or ARCH
     with torch.random.fork_rng():
@@ -49,6 +50,7 @@ def make_checkpoint(
             "config": {"name": "test", "arch": arch, **sections},
             "crop_size": crop_size,
             "epoch": 1,
+            **(facts or {}),
         },
     )
     return path

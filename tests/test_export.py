@@ -39,7 +39,7 @@ def checkpoint(tmp_path_factory) -> Path:
     """With average weights that differ from the last ones: those are what inference uses."""
     path = tmp_path_factory.mktemp("trained") / "best_model.pth"
     average = load_checkpoint(make_checkpoint(path, INFO, seed=3))["model"]
-    state = load_checkpoint(make_checkpoint(path, INFO, crop_size=[32, 48]))
+    state = load_checkpoint(make_checkpoint(path, INFO, crop_size=[32, 48], facts={"flip": True}))
     save_checkpoint(path, {**state, "ema": average})
     return path
 
@@ -97,6 +97,7 @@ def test_logits_are_those_of_the_average_weights(checkpoint, exported, opened):
 def test_the_file_carries_the_facts(opened):
     _, facts = opened
     assert facts.info == INFO and facts.stride == 16 and facts.crop_size == (32, 48)
+    assert facts.flip is True
     assert facts.arch == {"type": "UNet", "args": {"base_channels": 2}}
     assert facts.framework_version == __version__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -163,3 +164,23 @@ def colour_table(info: DatasetInfo) -> np.ndarray:
     table[: info.num_classes] = info.palette_array()
     table[IGNORE_INDEX] = VOID_COLOUR
     return table
+
+
+def swapped_classes(classes: Sequence[str], pairs: Sequence[Sequence[str]]) -> list[int]:
+    """Return the class index that each class index becomes in a mirror image.
+
+    Args:
+        classes: class names in index order.
+        pairs: class names that a mirror image exchanges.
+
+    Raises:
+        ValueError: a name is not among ``classes``.
+    """
+    order = list(range(len(classes)))
+    for pair in pairs:
+        for name in pair:
+            if name not in classes:
+                raise ValueError(f"flip_pairs: there is no class '{name}'; choose from: {', '.join(classes)}")
+        first, second = (list(classes).index(name) for name in pair)
+        order[first], order[second] = second, first
+    return order

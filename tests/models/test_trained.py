@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,25 @@ def test_read_only_and_strided_images_are_predicted_like_any_other(model):
     read_only.flags.writeable = False
     assert np.array_equal(predictor.predict(read_only), expected)
     assert np.array_equal(predictor.predict(IMAGE[:, ::-1][:, ::-1]), expected)
+
+
+@pytest.mark.parametrize(("facts", "tta"), [({}, 2), ({"flip": True}, 2), ({"flip": False}, 1)])
+def test_mirror_images_are_averaged_if_training_had_them_or_it_is_not_known(tmp_path, caplog, facts, tta):
+    path = make_checkpoint(tmp_path / "best_model.pth", facts=facts)
+    asked = PredictOptions(mode="multiscale", tta=None)
+    with caplog.at_level(logging.INFO):
+        made = load_predictor(path, options=asked, device="cpu")
+    assert made.options.tta == ("identity", "hflip")[:tta]
+    assert ("was trained without mirror images" in caplog.text) == (tta == 1)
+    given = load_predictor(path, options=PredictOptions(tta=("hflip",)), device="cpu")
+    assert given.options.tta == ("hflip",)
+
+
+def test_pairs_of_classes_reach_the_predictor(tmp_path):
+    options = PredictOptions(tta=("hflip",))
+    pair = {"flip_pairs": [["c0", "c1"]]}
+    plain, swapped = (
+        load_predictor(make_checkpoint(tmp_path / f"{name}.pth", facts=facts), options=options, device="cpu")
+        for name, facts in (("plain", {}), ("pairs", pair))
+    )
+    assert np.array_equal(swapped.probabilities(IMAGE), plain.probabilities(IMAGE)[[1, 0, 2, 3]])

@@ -13,8 +13,22 @@ import numpy as np
 from utils.config.factory import Component, Problem, did_you_mean, show
 from utils.config.parse import Mistakes, read_section
 from utils.dataset_info import IGNORE_INDEX
+from utils.errors import ConfigError
 
 _INSTALL = "pip install -r requirements/albumentations.txt"
+_FLOATS = (
+    "returns floats; images stay uint8 here and are normalised by the data set's mean and std: leave it out"
+)
+# transforms whose results are not uint8 images, with the reason
+_REFUSED = {
+    "Normalize": _FLOATS,
+    "ToFloat": _FLOATS,
+    "FromFloat": "takes floats; images are uint8 here: leave it out",
+    "ToTensorV2": "returns tensors; batches are made later: leave it out",
+    "ToTensor3D": "returns tensors; batches are made later: leave it out",
+}
+# transforms after which left may be right
+MIRRORING = frozenset({"HorizontalFlip", "Flip", "D4", "SquareSymmetry"})
 
 
 class Albumentations:
@@ -52,14 +66,32 @@ class Albumentations:
 
         Returns:
             The image (H', W', C) uint8 and its label (H', W') uint8.
+
+        Raises:
+            ConfigError: a transform returned another type, number of channels or shape.
         """
         if getattr(self._local, "fill", None) != fill:
             self._local.fill, self._local.pipeline = fill, self._build(fill)
         pipeline = self._local.pipeline
         pipeline.set_random_seed(int(rng.integers(2**31)))
         result = pipeline(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(label))
-        changed = result["image"]
-        return changed if changed.ndim == 3 else changed[..., None], result["mask"]
+        changed, mask = result["image"], result["mask"]
+        if getattr(changed, "ndim", 0) == 2:
+            changed = changed[..., None]
+        self._check(changed, mask, image.shape[2])
+        return changed, mask
+
+    def _check(self, image: Any, label: Any, channels: int) -> None:
+        found = [
+            f"{getattr(item, 'dtype', type(item).__name__)} {list(item.shape)}" for item in (image, label)
+        ]
+        for item, shape in ((image, (*label.shape[:2], channels)), (label, tuple(label.shape[:2]))):
+            if not isinstance(item, np.ndarray) or item.dtype != np.uint8 or item.shape != shape:
+                names = ", ".join(component.type for component in self._components)
+                raise ConfigError(
+                    f"albumentations ({names}): image and label came back as {found[0]} and {found[1]}; "
+                    f"uint8 is expected, [height, width, {channels}] and [height, width] of the same size"
+                )
 
     def _build(self, fill: tuple[int, ...]) -> Any:
         library = _import_library()
@@ -112,6 +144,8 @@ def _check_transform(library: Any, component: Component, path: str) -> list[str]
     if component.type not in transforms:
         hint = did_you_mean(component.type, transforms)
         return [Problem(f"{path}.type", f"albumentations has no transform '{component.type}'{hint}")]
+    if component.type in _REFUSED:
+        return [Problem(f"{path}.type", f"{component.type} {_REFUSED[component.type]}")]
     cls = transforms[component.type]
     known = inspect.signature(cls).parameters
     unknown = [name for name in component.args if name not in known]

@@ -18,11 +18,11 @@ from utils.augment.draws import (
     resized,
     whole_image,
 )
-from utils.augment.external import Albumentations, check_albumentations
+from utils.augment.external import MIRRORING, Albumentations, check_albumentations
 from utils.augment.warp import Geometry, Size, fill_outside, warp_image, warp_label
 from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, Side
 from utils.config.factory import Problem, join, refuse
-from utils.dataset_info import IGNORE_INDEX
+from utils.dataset_info import IGNORE_INDEX, swapped_classes
 
 _CROP_TRIES = 10  # draws of a crop before one with too few labelled pixels is taken
 # the values that change nothing
@@ -50,6 +50,8 @@ class SampleTransform:
             with a ``crop_size``.
         flip: probability of a mirror image; true is 0.5.
         vertical_flip: probability of an upside-down image; true is 0.5.
+        flip_pairs: pairs of class names such as ``["left", "right"]``, whose labels are swapped in a mirror image;
+            mirrored test-time augmentation swaps their scores.
         rotate: degrees either way, counter-clockwise as seen: a number, or [lowest, highest]; true is 10.
         elastic: elastic deformation: standard deviation, in pixels of the crop, of the displacements of
             points 64 pixels apart; true is 8.
@@ -76,6 +78,7 @@ class SampleTransform:
     )
     flip: bool | Fraction = field(default=True, metadata={"true": 0.5})
     vertical_flip: bool | Fraction = field(default=False, metadata={"true": 0.5})
+    flip_pairs: list[tuple[str, str]] | None = None
     rotate: bool | NonNegativeFloat | tuple[float, float] = field(
         default=False, metadata={"true": (-10.0, 10.0)}
     )
@@ -114,9 +117,21 @@ class SampleTransform:
             low, high = _resolve(name, args[name])
             if low > high:
                 problems.append(Problem(join(path, name), f"{low} to {high} is no range"))
+        problems += _check_pairs(args, join(path, "flip_pairs"))
         if args.get("albumentations"):
             problems += check_albumentations(args["albumentations"], join(path, "albumentations"))
         return problems
+
+    @classmethod
+    def for_classes(cls, classes: Sequence[str], **options: Any) -> SampleTransform:
+        """Make a transform for data with these classes.
+
+        Raises:
+            ValueError: as the constructor, or ``flip_pairs`` names no class.
+        """
+        transform = cls(**options)
+        swapped_classes(classes, transform.flip_pairs or ())
+        return transform
 
     @functools.cached_property
     def ranges(self) -> Ranges:
@@ -137,6 +152,14 @@ class SampleTransform:
     def is_random(self) -> bool:
         """True if anything is drawn at random."""
         return not self.val if self.augment is None else self.augment
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts that a prediction follows; ``flip`` is true if training mirrors images."""
+        named = {entry["type"] for entry in self.albumentations or ()}
+        flip = self.is_random and (self.ranges.flip > 0 or bool(named & MIRRORING))
+        pairs = [list(pair) for pair in self.flip_pairs or ()]
+        return {"crop_size": self.output_size, "flip": flip, "flip_pairs": pairs}
 
     @property
     def keeps_images(self) -> bool:
@@ -166,6 +189,7 @@ class SampleTransform:
         geometry: Geometry,
         fill: tuple[int, ...],
         rng: np.random.Generator,
+        classes: Sequence[str] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Carry out a plan.
 
@@ -175,6 +199,7 @@ class SampleTransform:
             geometry: the plan.
             fill: colour of what lies outside the image, one value of 0..255 per channel.
             rng: source of the draws of colour and blur.
+            classes: class names in index order, for ``flip_pairs``.
 
         Returns:
             The image (H', W', C) uint8 and its label (H', W') uint8, void outside the image.
@@ -187,6 +212,8 @@ class SampleTransform:
             image = blur_image(image, rng.uniform(*self.ranges.blur))
         image = fill_outside(image, geometry, size, fill)
         label = warp_label(label, geometry)
+        if self.flip_pairs and geometry.is_mirrored:
+            label = _swapped_labels(tuple(classes), tuple(map(tuple, self.flip_pairs)))[label]
         if self.is_random and self._external is not None:
             return self._external(image, label, fill, rng)
         return image, label
@@ -206,6 +233,26 @@ class SampleTransform:
             if (warp_label(label, geometry) != IGNORE_INDEX).mean() >= self.min_valid:
                 break
         return geometry
+
+
+def _check_pairs(args: Mapping[str, Any], path: str) -> list[str]:
+    names = [name for pair in args.get("flip_pairs") or () for name in pair]
+    if len(set(names)) < len(names):
+        reason = "each class name may occur once: its labels are swapped with those of one other class"
+        return [Problem(path, reason)]
+    mirroring = MIRRORING & {str(entry.get("type")) for entry in args.get("albumentations") or ()}
+    if names and mirroring:
+        reason = f"{min(mirroring)} of albumentations mirrors images without swapping; use flip"
+        return [Problem(path, reason)]
+    return []
+
+
+@functools.lru_cache(maxsize=8)
+def _swapped_labels(classes: tuple[str, ...], pairs: tuple[tuple[str, ...], ...]) -> np.ndarray:
+    """Return the label that each value 0..255 becomes in a mirror image, (256,) uint8."""
+    table = np.arange(256, dtype=np.uint8)
+    table[: len(classes)] = swapped_classes(classes, pairs)
+    return table
 
 
 _TRUE: dict[str, Any] = {item.name: item.metadata.get("true") for item in fields(SampleTransform)}

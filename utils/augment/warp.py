@@ -48,6 +48,11 @@ class Geometry:
         """True if every point of the output has the same coordinates in the source."""
         return self.field is None and bool(np.array_equal(self.matrix, [[1, 0, 0], [0, 1, 0]]))
 
+    @property
+    def is_mirrored(self) -> bool:
+        """True if the output is a mirror image of the source; a rotation is none, nor are two flips together."""
+        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+
     @functools.cached_property
     def corners(self) -> np.ndarray:
         """(3, 4) float64: corners of a rectangle around all points of the output, as columns (x, y, 1)."""

@@ -9,7 +9,7 @@ the method ``unfitted``. They cover the images padded to ``stride``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class ExportFacts:
         crop_size: side, or (height, width), of the training crop in pixels; ``None`` if unknown.
         arch: ``type`` and ``args`` of the architecture.
         framework_version: version of the program that wrote the file.
+        flip: whether training mirrored images; ``None`` if unknown.
+        flip_pairs: class names that a mirror image exchanges.
     """
 
     info: DatasetInfo
@@ -48,6 +50,8 @@ class ExportFacts:
     crop_size: int | tuple[int, int] | None
     arch: Mapping[str, Any]
     framework_version: str = __version__
+    flip: bool | None = None
+    flip_pairs: Sequence[Sequence[str]] = ()
 
     def to_strings(self) -> dict[str, str]:
         """Map every name to JSON text, which all formats can hold."""
@@ -58,6 +62,8 @@ class ExportFacts:
             "crop_size": self.crop_size,
             "arch": dict(self.arch),
             "framework_version": self.framework_version,
+            "flip": self.flip,
+            "flip_pairs": [list(pair) for pair in self.flip_pairs],
             "contract": CONTRACT,
         }
         return {name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()}
@@ -88,6 +94,8 @@ class ExportFacts:
                 (int(crop[0]), int(crop[1])) if isinstance(crop, list) else crop,
                 dict(facts["arch"]),
                 json.loads(strings.get("framework_version", '""')),
+                json.loads(strings.get("flip", "null")),
+                tuple(map(tuple, json.loads(strings.get("flip_pairs", "[]")))),
             )
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CheckpointError(f"{path}: the facts in the file are malformed: {error}") from error

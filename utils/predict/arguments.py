@@ -36,7 +36,8 @@ def _add_mode_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--mode", choices=("multiscale", "sliding", "whole"), default="multiscale")
     add("--scales", type=float, nargs="+", help="of multiscale (default: 0.75 1 1.25 1.5 1.75 2)")
-    add("--no-flip", action="store_true", help="multiscale without mirror images")
+    add("--no-flip", action="store_true",
+        help="multiscale without mirror images, which are the default if training had them")  # fmt: skip
     add("--tta", nargs="+", metavar="NAME",
         help="transforms to average over: identity hflip vflip rot90 rot180 rot270 transpose")  # fmt: skip
     add("--window", type=int, nargs="+", metavar="PIXELS",
@@ -67,13 +68,12 @@ def predict_options(args: argparse.Namespace) -> PredictOptions:
     )
     if args.window and len(args.window) > 2:
         raise ConfigError("--window: one or two numbers are expected")
-    flip = args.mode == "multiscale" and not args.no_flip
-    tta = args.tta or (("identity", "hflip") if flip else ("identity",))
+    tta = args.tta or (("identity",) if args.no_flip else None)
     try:
         return PredictOptions(
             mode=args.mode,
             scales=tuple(args.scales or SCALES),
-            tta=tuple(tta),
+            tta=None if tta is None else tuple(tta),
             window=(args.window[0], args.window[-1]) if args.window else None,
             overlap=args.window_overlap,
             margin=args.window_margin,

@@ -24,6 +24,11 @@ class Symmetry(NamedTuple):
     flip_rows: bool = False
     flip_columns: bool = False
 
+    @property
+    def mirrors(self) -> bool:
+        """True for mirror images, false for rotations."""
+        return self.transpose ^ self.flip_rows ^ self.flip_columns
+
     def apply(self, images: Tensor) -> Tensor:
         """Transform (N, C, H, W) images to (N, C, H, W) or, transposed, (N, C, W, H)."""
         turned = images.transpose(2, 3) if self.transpose else images
@@ -56,9 +61,11 @@ class PredictOptions:
         mode: ``whole`` (one pass over the image), ``sliding`` (overlapping windows) or ``multiscale``
             (passes at several scales, large scaled images in windows).
         scales: of ``multiscale``, in :data:`SCALE_RANGE`.
-        tta: keys of :data:`SYMMETRIES` to average over; ``identity`` is not implied.
+        tta: keys of :data:`SYMMETRIES` to average over; ``identity`` is not implied. ``None`` is ``identity``,
+            in the mode ``multiscale`` with ``hflip`` unless the model was trained without mirror images, see
+            :meth:`for_model`.
         window: (height, width) of a window in pixels of the scaled image, at least 8; ``None`` is the crop
-            that the model was trained on, see :meth:`with_window`.
+            that the model was trained on, see :meth:`for_model`.
         overlap: share of a window that its neighbour also covers, from 0 to below 1.
         margin: pixels at the inner edges of a window that are discarded.
         window_batch: windows per forward pass; halved when they do not fit in memory.
@@ -72,7 +79,7 @@ class PredictOptions:
 
     mode: Mode = "whole"
     scales: tuple[float, ...] = SCALES
-    tta: tuple[str, ...] = ("identity",)
+    tta: tuple[str, ...] | None = ("identity",)
     window: tuple[int, int] | None = None
     overlap: float = 1 / 3
     margin: int = 0
@@ -87,8 +94,8 @@ class PredictOptions:
             raise ValueError(
                 f"scales: one or more numbers above 0 are expected, between {low:g} and {high:g}"
             )
-        unknown = [name for name in self.tta if name not in SYMMETRIES]
-        if unknown or not self.tta:
+        unknown = [name for name in self.tta or () if name not in SYMMETRIES]
+        if unknown or self.tta == ():
             raise ValueError(f"tta: {unknown or 'nothing given'}; choose from: {', '.join(SYMMETRIES)}")
         self._check_windows()
 
@@ -100,14 +107,20 @@ class PredictOptions:
         if not 0 <= self.overlap < 1 or self.window_batch < 1 or self.margin < 0:
             raise ValueError("overlap must be in 0..1 (not 1), window_batch at least 1, margin at least 0")
 
-    def with_window(self, crop_size: int | Sequence[int] | None = None) -> PredictOptions:
-        """Return the same options with a window: the one given, else the training crop, else 512x512.
+    def for_model(
+        self, crop_size: int | Sequence[int] | None = None, flip: bool | None = None
+    ) -> PredictOptions:
+        """Return the same options with a window and symmetries: those given, else those of the training.
 
         Args:
-            crop_size: side, or (height, width), of the training crop; ``None`` where it is not known.
+            crop_size: side, or (height, width), of the training crop; ``None``, where it is not known, is 512.
+            flip: whether training mirrored images; ``None``, where it is not known, is true.
         """
-        if self.window is not None:
-            return self
-        crop = DEFAULT_WINDOW if crop_size is None else crop_size
-        window = (crop, crop) if isinstance(crop, int) else (int(crop[0]), int(crop[1]))
-        return replace(self, window=window)
+        window, tta = self.window, self.tta
+        if window is None:
+            crop = DEFAULT_WINDOW if crop_size is None else crop_size
+            window = (crop, crop) if isinstance(crop, int) else (int(crop[0]), int(crop[1]))
+        if tta is None:
+            mirrors = self.mode == "multiscale" and flip is not False
+            tta = ("identity", "hflip") if mirrors else ("identity",)
+        return replace(self, window=window, tta=tta)

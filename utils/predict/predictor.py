@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.dataset_info import DatasetInfo, normalise
+from utils.dataset_info import DatasetInfo, normalise, swapped_classes
 from utils.errors import ConfigError, DataError
 from utils.predict.options import SYMMETRIES, PredictOptions
 from utils.predict.resample import scaled_rows, source_rows
@@ -57,6 +57,7 @@ class Predictor:
         device: device of the network and of the scores.
         precision: arithmetic of the forward passes; probabilities are float32 in any case.
         options: how images are predicted.
+        flip_pairs: class names whose scores are swapped where the network sees a mirror image.
     """
 
     def __init__(
@@ -66,19 +67,21 @@ class Predictor:
         device: torch.device | str = "cpu",
         precision: Precision | None = None,
         options: PredictOptions | None = None,
+        flip_pairs: Sequence[Sequence[str]] = (),
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.info = info
         self.precision = precision or Precision("fp32", self.device.type)
-        self.options = (options or PredictOptions()).with_window()
+        self.options = (options or PredictOptions()).for_model()
         self.window_batch = self.options.window_batch
         coarse = hasattr(self.model, "forward_coarse")  # without it, logits come at the size of the images
         self._forward_coarse: Callable[[Tensor], _HasLogits] = (
             self.model.forward_coarse if coarse else self.model
         )
         self._stride = getattr(self.model, "stride", 1) if coarse else 1
-        self._symmetries = [SYMMETRIES[name] for name in self.options.tta]
+        self._symmetries = [SYMMETRIES[name] for name in self.options.tta or ()]
+        self._swapped = swapped_classes(info.classes, flip_pairs) if flip_pairs else None
         self._announced_windows = False
 
     def predict(self, image: np.ndarray) -> np.ndarray:
@@ -190,7 +193,10 @@ class Predictor:
             for symmetry in self._symmetries:
                 images = _channels_last(symmetry.apply(windows))
                 height, width = (side + -side % self._stride for side in images.shape[-2:])
-                for column, logits in zip(columns, self._forward(images), strict=True):
+                batch_logits = self._forward(images)
+                if self._swapped is not None and symmetry.mirrors:
+                    batch_logits = batch_logits[:, self._swapped]
+                for column, logits in zip(columns, batch_logits, strict=True):
                     yield WindowLogits(logits, row, column, (height, width), symmetry, share)
 
     def _forward(self, images: Tensor) -> Tensor:

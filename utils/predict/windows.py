@@ -63,7 +63,7 @@ def plan_scale(height: int, width: int, scale: float, options: PredictOptions) -
         height: pixels of the image.
         width: pixels of the image.
         scale: ratio of the image that the network sees to the image.
-        options: with a window, see :meth:`utils.predict.options.PredictOptions.with_window`.
+        options: with a window, see :meth:`utils.predict.options.PredictOptions.for_model`.
 
     Raises:
         ValueError: windows and margin leave pixels uncovered.

@@ -10,7 +10,9 @@ import pytest
 
 from dataloaders import Shapes
 from tests.dataloaders.test_contract import batches, equal
+from utils.augment import external
 from utils.augment.external import Albumentations, check_albumentations
+from utils.errors import ConfigError
 
 ARGS = {"split": "train", "num_images": 8, "image_size": 48, "batch_size": 4}
 NOISE = [{"type": "GaussNoise", "args": {"p": 1.0}}]
@@ -88,3 +90,39 @@ class TestWithThePackage:
             "x.albumentations[0].type", "x.albumentations[1].args.a", "x.albumentations[1].args.b",
             "x.albumentations[2].args.scale", "x.albumentations[2].args.p",
         }  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["Normalize", "ToFloat", "FromFloat", "ToTensorV2"])
+    def test_what_returns_no_uint8_image_is_refused_when_the_config_is_read(self, name):
+        (problem,) = check_albumentations([*NOISE, {"type": name}], PATH)
+        assert problem.startswith(f"{PATH}[1].type: {name} ") and problem.endswith("leave it out")
+
+    @pytest.mark.parametrize(
+        ("image", "mask"),
+        [
+            (np.zeros((6, 8, 3), np.float32), np.zeros((6, 8), np.uint8)),
+            (np.zeros((6, 8, 1), np.uint8), np.zeros((6, 8), np.uint8)),
+            (np.zeros((6, 7, 3), np.uint8), np.zeros((6, 8), np.uint8)),
+            (np.zeros((6, 8, 3), np.uint8), np.zeros((6, 8), np.int64)),
+            (np.zeros((6, 8), np.uint8), np.zeros((6, 8), np.uint8)),
+        ],
+    )
+    def test_what_comes_back_is_uint8_with_the_channels_of_the_image(self, monkeypatch, image, mask):
+        class Pipeline:
+            def set_random_seed(self, seed):
+                """Draws nothing."""
+
+            def __call__(self, **given):
+                return {"image": image, "mask": mask}
+
+        step = Albumentations(NOISE)
+        monkeypatch.setattr(step, "_build", lambda fill: Pipeline())
+        given = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+        with pytest.raises(ConfigError, match=r"albumentations \(GaussNoise\): image and label came back as"):
+            step(*given, (0, 0, 0), np.random.default_rng(0))
+
+    @pytest.mark.parametrize("kind", ["thread", "process"])
+    def test_a_custom_float_ends_in_one_line_from_a_worker_too(self, monkeypatch, kind):
+        monkeypatch.setattr(external, "_REFUSED", {})
+        args = {**ARGS, "num_workers": 1, "worker_type": kind}
+        with pytest.raises(ConfigError, match="float32"):
+            batches(Shapes(**args, albumentations=[{"type": "ToFloat"}]))

@@ -96,3 +96,42 @@ def test_it_pickles_after_its_numbers_were_computed():
     before = transform.plan(label, rng(3)).matrix
     again = pickle.loads(pickle.dumps(transform))
     assert again == transform and np.array_equal(again.plan(label, rng(3)).matrix, before)
+
+
+@pytest.mark.parametrize(("options", "mirrors"), [
+    ({}, True), ({"flip": 0.1}, True), ({"flip": False}, False), ({"flip": 0.0, "vertical_flip": True}, False),
+    ({"flip": True, "augment": False}, False), ({"flip": True, "val": True}, False),
+    ({"flip": False, "albumentations": [{"type": "HorizontalFlip"}]}, True),
+    ({"flip": False, "albumentations": [{"type": "GaussNoise"}]}, False),
+])  # fmt: skip
+def test_a_prediction_learns_whether_training_mirrored_images(options, mirrors):
+    if "albumentations" in options:
+        pytest.importorskip("albumentations")
+    facts = SampleTransform(**options).facts
+    assert facts == {"crop_size": None, "flip": mirrors, "flip_pairs": []}
+
+
+@pytest.mark.parametrize(("flips", "swapped"), [
+    ({"flip": 1.0}, True), ({"flip": False, "vertical_flip": 1.0}, True),
+    ({"flip": False, "rotate": [180, 180]}, False),
+    ({"flip": 1.0, "vertical_flip": 1.0}, False), ({"flip": False}, False), ({"flip": 1.0, "val": True}, False),
+])  # fmt: skip
+def test_labels_of_a_pair_are_swapped_in_mirror_images_and_not_in_rotations(flips, swapped):
+    transform = SampleTransform(flip_pairs=[["left", "right"]], **flips)
+    label = np.array([[0, 1, 2, 255]] * 4, np.uint8)
+    image = np.zeros((4, 4, 3), np.uint8)
+    geometry = transform.plan(label, rng())
+    plain = SampleTransform(**flips).apply(image, label, geometry, FILL, rng())[1]
+    found = transform.apply(image, label, geometry, FILL, rng(), ("left", "middle", "right"))[1]
+    expected = np.where(plain == 255, plain, 2 - plain) if swapped else plain  # 1 is in the middle
+    assert np.array_equal(found, expected)
+
+
+def test_pairs_name_classes_and_each_once():
+    with pytest.raises(ValueError, match="flip_pairs: there is no class 'up'; choose from: left, right"):
+        SampleTransform.for_classes(("left", "right"), flip_pairs=[["left", "up"]])
+    with pytest.raises(ValueError, match="flip_pairs: each class name may occur once"):
+        SampleTransform(flip_pairs=[["left", "right"], ["left", "other"]])
+    mirroring = [{"type": "HorizontalFlip"}]
+    problems = SampleTransform.check_arguments({"flip_pairs": [["a", "b"]], "albumentations": mirroring}, "")
+    assert problems[0].startswith("flip_pairs: HorizontalFlip of albumentations mirrors images without")

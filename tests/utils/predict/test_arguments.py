@@ -17,21 +17,30 @@ def options(*words: str) -> PredictOptions:
     return predict_options(parser.parse_args(["-m", "model.pth", *words]))
 
 
-def test_multiscale_mirrors_unless_told_otherwise():
-    assert options() == PredictOptions(mode="multiscale", tta=("identity", "hflip"))
-    assert options("--no-flip").tta == ("identity",)
-    assert options("--mode", "whole").tta == ("identity",)
-    assert options("--tta", "identity", "rot90").tta == ("identity", "rot90")
+@pytest.mark.parametrize(
+    ("words", "flip", "tta"),
+    [
+        ((), None, ("identity", "hflip")),  # a checkpoint of an earlier version
+        ((), True, ("identity", "hflip")),
+        ((), False, ("identity",)),
+        (("--no-flip",), True, ("identity",)),
+        (("--mode", "whole"), True, ("identity",)),
+        (("--tta", "identity", "rot90"), True, ("identity", "rot90")),
+        (("--tta", "identity", "hflip"), False, ("identity", "hflip")),
+    ],
+)
+def test_multiscale_mirrors_if_training_did_unless_told_otherwise(words, flip, tta):
+    assert options(*words).for_model(flip=flip).tta == tta
 
 
 def test_a_window_is_square_or_height_and_width_or_left_to_the_training_crop():
     assert options("--window", "64").window == (64, 64)
     assert options("--window", "64", "96").window == (64, 96)
     assert options().window is None
-    assert options().with_window([48, 64]).window == (48, 64)
-    assert options().with_window(48).window == (48, 48)
-    assert options().with_window(None).window == (512, 512)
-    assert options("--window", "64").with_window(48).window == (64, 64)
+    assert options().for_model([48, 64]).window == (48, 64)
+    assert options().for_model(48).window == (48, 48)
+    assert options().for_model(None).window == (512, 512)
+    assert options("--window", "64").for_model(48).window == (64, 64)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_options_out_of_range_are_refused_by_name(options, message):
 
 
 def test_a_window_that_is_not_given_is_the_training_crop():
-    assert PredictOptions(window=(40, 48)).with_window(64).window == (40, 48)
-    assert PredictOptions().with_window(64).window == (64, 64)
-    assert PredictOptions().with_window([48, 64]).window == (48, 64)
-    assert PredictOptions().with_window().window == (DEFAULT_WINDOW, DEFAULT_WINDOW)
+    assert PredictOptions(window=(40, 48)).for_model(64).window == (40, 48)
+    assert PredictOptions().for_model(64).window == (64, 64)
+    assert PredictOptions().for_model([48, 64]).window == (48, 64)
+    assert PredictOptions().for_model().window == (DEFAULT_WINDOW, DEFAULT_WINDOW)

@@ -111,6 +111,20 @@ def test_flip_averaging_is_equivariant(options):
     assert np.abs(alone.probabilities(image[:, ::-1])[..., ::-1] - alone.probabilities(image)).max() > 1e-3
 
 
+@pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
+@pytest.mark.parametrize(("tta", "turn"), [("hflip", np.fliplr), ("vflip", np.flipud), ("rot180", None)])
+def test_scores_of_a_pair_are_swapped_in_mirror_images_only(mode, tta, turn):
+    net, image = Net(kernel=3), make_image(60, 64)
+    options = PredictOptions(mode=mode, tta=("identity", tta), window=(32, 24))
+    made = Predictor(net, info(), options=options, flip_pairs=[["c0", "c3"]])
+    found = made.probabilities(image)
+    if turn is None:
+        assert np.array_equal(found, predictor(net, mode=mode, tta=("identity", tta)).probabilities(image))
+        return
+    mirrored = made.probabilities(turn(image))[[3, 1, 2, 0, 4]]
+    np.testing.assert_allclose(np.stack([turn(scores) for scores in mirrored]), found, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", ["whole", "sliding"])
 def test_turns_make_a_prediction_that_turns_with_the_image(mode):
     net, image = Net(kernel=3), make_image(40, 40)
