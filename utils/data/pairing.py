@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from utils.errors import DataError
-from utils.system.patterns import fixed_part
+from utils.system.patterns import WILDCARDS, fixed_part
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".npy")
 
@@ -64,7 +64,7 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
     )  # fmt: skip
 
 
-def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
+def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False) -> dict[str, Path]:
     """Find image files, and name each by its path below the folder, without extension and suffix.
 
     Args:
@@ -72,6 +72,8 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
         text: a folder, whose own files are taken, or a pattern with ``*``, ``?``, ``[...]`` or ``**``.
         suffix: end of the file names before the extension; files without it are left out. With an
             extension, ``_mask.gif``, only files of that extension are taken.
+        varying: leave out of the names the folders that the pattern spells out: ``case1/img/7`` of ``*/img/*``
+            becomes ``case1/7``.
 
     Returns:
         Name (with ``/`` between folders) -> file, sorted by name.
@@ -89,7 +91,8 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
         relative = path.relative_to(folder)
         if not _is_wanted(path, relative, extension, ending):
             continue
-        name = relative.with_name(path.stem.removesuffix(ending) if ending else path.stem).as_posix()
+        named = without_spelt_out(relative, pattern) if varying else relative
+        name = named.with_name(path.stem.removesuffix(ending) if ending else path.stem).as_posix()
         other = found.setdefault(name, path)
         if other is not path:
             raise DataError(
@@ -104,6 +107,24 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
             paths=[folder],
         )
     return found
+
+
+def spelt_out(text: str) -> list[str]:
+    """Return the folders that a pattern names without wildcards after the first with one."""
+    pattern = Path(text)
+    rest = pattern.relative_to(fixed_part(pattern)).parts[:-1]
+    return [part for part in rest if not WILDCARDS & set(part)]
+
+
+def without_spelt_out(relative: Path, pattern: str) -> Path:
+    """Leave out the folders of a path that a pattern names, counted from either side of its ``**``."""
+    folders, wanted = list(relative.parts[:-1]), list(Path(pattern).parts[:-1])
+    middle = wanted.index("**") if "**" in wanted else len(wanted)
+    before, after = wanted[:middle], wanted[middle + 1 :]
+    dropped = {i for i, part in enumerate(before) if not WILDCARDS & set(part)}
+    start = len(folders) - len(after)
+    dropped |= {start + i for i, part in enumerate(after) if not WILDCARDS & set(part)}
+    return Path(*(part for i, part in enumerate(folders) if i not in dropped), relative.name)
 
 
 def pair_by_key(
