@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from utils.errors import DataError
 from utils.system.patterns import WILDCARDS, fixed_part
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".npy")
 
@@ -58,10 +62,24 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
         DataError: there is no such folder.
     """
     require_folder(folder)
+    _require_access(folder)
+    entries = list(folder.iterdir())
+    _warn_dangling(folder, [p for p in entries if p.suffix.lower() in suffixes and not p.exists()])
     return sorted(
-        path for path in folder.iterdir()
+        path for path in entries
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )  # fmt: skip
+
+
+def _require_access(folder: Path) -> None:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise DataError(f"{folder}: no permission to read this folder", kind="unreadable", paths=[folder])
+
+
+def _warn_dangling(folder: Path, links: Sequence[Path]) -> None:
+    if links:
+        text = "%s: %d links lead nowhere and are left out: %s"
+        logger.warning(text, folder, len(links), name_some(links))
 
 
 def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False) -> dict[str, Path]:
@@ -86,9 +104,13 @@ def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False
         raise DataError(f"{folder}: no such folder", kind="missing", paths=[folder])
     extension = Path(suffix).suffix if Path(suffix).suffix.lower() in IMAGE_SUFFIXES else ""
     ending = suffix.removesuffix(extension)
+    _require_access(folder)
     found: dict[str, Path] = {}
+    dangling: list[Path] = []
     for path in sorted(folder.glob(pattern)):
         relative = path.relative_to(folder)
+        if path.is_symlink() and not path.exists() and path.suffix.lower() in IMAGE_SUFFIXES:
+            dangling.append(path)
         if not _is_wanted(path, relative, extension, ending):
             continue
         named = without_spelt_out(relative, pattern) if varying else relative
@@ -100,6 +122,7 @@ def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False
                 kind="duplicate",
                 paths=[path, other],
             )
+    _warn_dangling(folder, dangling)
     if not found:
         raise DataError(
             f"{folder}: no image files" + (f" that end in '{suffix}'" if suffix else ""),
