@@ -34,13 +34,15 @@ def run(args: argparse.Namespace) -> int:
     """Examine the data and print the report; return 2 where training would fail."""
     config = load_config(args.config, args.set)
     with cli.naming(args.config):
-        from dataloaders.build import DataSections, examined_datasets
+        from dataloaders.build import DataSections, batch_problems, examined_datasets
 
         sections = DataSections.of(config)
         datasets = examined_datasets(sections)
     from utils.survey.examine import examine
+    from utils.survey.findings import Problem
 
     report = examine(datasets, allow_overlap=sections.allow_overlap)
+    report.between += [Problem("batch_size", "error", line) for line in batch_problems(sections, datasets)]
     print(json.dumps(report.to_plain(), indent=1) if args.json else report.text())
     return 2 if report.failed else 0
 

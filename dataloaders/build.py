@@ -110,6 +110,25 @@ def examined_datasets(sections: DataSections) -> dict[str, BaseDataSet]:
     return found
 
 
+def batch_problems(sections: DataSections, datasets: Mapping[str, BaseDataSet]) -> list[str]:
+    """Return a line for each section whose ``batch_size`` is more than the images that it trains on.
+
+    Args:
+        sections: of the config.
+        datasets: of :func:`examined_datasets`.
+    """
+    found = []
+    for path in ("train_loader", "val_loader"):
+        component: Component | None = getattr(sections, path)
+        if component is None:
+            continue
+        dataset = next(data for title, data in datasets.items() if title.startswith(f"{path} ("))
+        batch, length = component.args["batch_size"], len(dataset) * component.args.get("repeat", 1)
+        if not dataset.val and length < batch:
+            found.append(f"{path}.args.batch_size: {batch} is more than the {length} images of an epoch")
+    return found
+
+
 def shown_loader(sections: DataSections, *, val: bool) -> tuple[BaseDataLoader, str]:
     """Open the training or the validation data as training sees it; return it with the section's name.
 

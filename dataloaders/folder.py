@@ -16,7 +16,7 @@ from dataloaders.folder_options import FolderLabels, FolderPixels, FolderSplits,
 from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from utils.config.factory import refuse
 from utils.data.labels import ColourTable, LabelTable
-from utils.data.pairing import find_files, name_some, pairs_of_list
+from utils.data.pairing import find_files, name_some, pairs_of_list, spelt_out
 from utils.data.splits import split_folds, split_groups
 from utils.errors import DataError
 from utils.images.read import read_image
@@ -26,7 +26,8 @@ class FolderDataSet(BaseDataSet):
     """Images and masks in folders, matched by name.
 
     Paths are relative to ``data_dir``, and may contain ``{split}``. An image and its mask have the same
-    path below their folders, apart from the suffixes: ``imgs/a/7.jpg`` and ``masks/a/7_mask.gif``.
+    path below their folders, apart from the suffixes: ``imgs/a/7.jpg`` and ``masks/a/7_mask.gif``. Where the
+    patterns name different folders, these do not count: ``*/img/*`` and ``*/mask/*``.
 
     Args:
         data_dir: root of the data.
@@ -122,10 +123,14 @@ class FolderDataSet(BaseDataSet):
 
     def _all_samples(self) -> list[Sample]:
         splits = self.split_options
-        images = find_files(self.root, splits.fill(splits.images), self.image_suffix)
+        texts = [splits.fill(text) for text in (splits.images, splits.masks or splits.images)]
+        varying = spelt_out(texts[0]) != spelt_out(
+            texts[1]
+        )  # */img/* and */mask/*: names without img and mask
+        images = find_files(self.root, texts[0], self.image_suffix, varying=varying)
         masks = None
         if splits.masks is not None:
-            masks = find_files(self.root, splits.fill(splits.masks), self.mask_suffix)
+            masks = find_files(self.root, texts[1], self.mask_suffix, varying=varying)
             taken = set(masks.values())  # both kinds may lie in one folder
             images = {name: path for name, path in images.items() if path not in taken}
         found: list[tuple[str, Path, Path | None]]

@@ -128,3 +128,13 @@ def test_images_that_train_refuses_to_validate_on_are_an_error(data, capsys):
     assert code == 2 and "ERROR: 2 image files of val_loader (val) are in train_loader (train) too" in text
     assert [problem["kind"] for problem in plain["between"]].count("same_file") == 1
     assert check_data.main(["--config", str(data / "config.json"), "--set", "allow_overlap=true"]) == 0
+
+
+def test_a_batch_larger_than_the_images_is_an_error_as_in_training(data, capsys):
+    """D25."""
+    code, text, plain = run(data, capsys, batch_size=7)
+    assert (
+        code == 2 and "ERROR: train_loader.args.batch_size: 7 is more than the 6 images of an epoch" in text
+    )
+    assert "batch_size" in [problem["kind"] for problem in plain["between"]]
+    assert run(data, capsys, batch_size=7, repeat=2)[0] == 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from utils.errors import DataError
-from utils.system.patterns import fixed_part
+from utils.system.patterns import WILDCARDS, fixed_part
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".npy")
 
@@ -58,13 +62,27 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
         DataError: there is no such folder.
     """
     require_folder(folder)
+    _require_access(folder)
+    entries = list(folder.iterdir())
+    _warn_dangling(folder, [p for p in entries if p.suffix.lower() in suffixes and not p.exists()])
     return sorted(
-        path for path in folder.iterdir()
+        path for path in entries
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )  # fmt: skip
 
 
-def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
+def _require_access(folder: Path) -> None:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise DataError(f"{folder}: no permission to read this folder", kind="unreadable", paths=[folder])
+
+
+def _warn_dangling(folder: Path, links: Sequence[Path]) -> None:
+    if links:
+        text = "%s: %d links lead nowhere and are left out: %s"
+        logger.warning(text, folder, len(links), name_some(links))
+
+
+def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False) -> dict[str, Path]:
     """Find image files, and name each by its path below the folder, without extension and suffix.
 
     Args:
@@ -72,6 +90,8 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
         text: a folder, whose own files are taken, or a pattern with ``*``, ``?``, ``[...]`` or ``**``.
         suffix: end of the file names before the extension; files without it are left out. With an
             extension, ``_mask.gif``, only files of that extension are taken.
+        varying: leave out of the names the folders that the pattern spells out: ``case1/img/7`` of ``*/img/*``
+            becomes ``case1/7``.
 
     Returns:
         Name (with ``/`` between folders) -> file, sorted by name.
@@ -84,12 +104,17 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
         raise DataError(f"{folder}: no such folder", kind="missing", paths=[folder])
     extension = Path(suffix).suffix if Path(suffix).suffix.lower() in IMAGE_SUFFIXES else ""
     ending = suffix.removesuffix(extension)
+    _require_access(folder)
     found: dict[str, Path] = {}
+    dangling: list[Path] = []
     for path in sorted(folder.glob(pattern)):
         relative = path.relative_to(folder)
+        if path.is_symlink() and not path.exists() and path.suffix.lower() in IMAGE_SUFFIXES:
+            dangling.append(path)
         if not _is_wanted(path, relative, extension, ending):
             continue
-        name = relative.with_name(path.stem.removesuffix(ending) if ending else path.stem).as_posix()
+        named = without_spelt_out(relative, pattern) if varying else relative
+        name = named.with_name(path.stem.removesuffix(ending) if ending else path.stem).as_posix()
         other = found.setdefault(name, path)
         if other is not path:
             raise DataError(
@@ -97,6 +122,7 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
                 kind="duplicate",
                 paths=[path, other],
             )
+    _warn_dangling(folder, dangling)
     if not found:
         raise DataError(
             f"{folder}: no image files" + (f" that end in '{suffix}'" if suffix else ""),
@@ -104,6 +130,24 @@ def find_files(root: Path, text: str, suffix: str = "") -> dict[str, Path]:
             paths=[folder],
         )
     return found
+
+
+def spelt_out(text: str) -> list[str]:
+    """Return the folders that a pattern names without wildcards after the first with one."""
+    pattern = Path(text)
+    rest = pattern.relative_to(fixed_part(pattern)).parts[:-1]
+    return [part for part in rest if not WILDCARDS & set(part)]
+
+
+def without_spelt_out(relative: Path, pattern: str) -> Path:
+    """Leave out the folders of a path that a pattern names, counted from either side of its ``**``."""
+    folders, wanted = list(relative.parts[:-1]), list(Path(pattern).parts[:-1])
+    middle = wanted.index("**") if "**" in wanted else len(wanted)
+    before, after = wanted[:middle], wanted[middle + 1 :]
+    dropped = {i for i, part in enumerate(before) if not WILDCARDS & set(part)}
+    start = len(folders) - len(after)
+    dropped |= {start + i for i, part in enumerate(after) if not WILDCARDS & set(part)}
+    return Path(*(part for i, part in enumerate(folders) if i not in dropped), relative.name)
 
 
 def pair_by_key(

@@ -88,6 +88,7 @@ def load_npy(data: bytes) -> np.ndarray:
     array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
     if array.ndim not in (2, 3):
         raise DataError(f"has {array.ndim} dimensions; (H, W) or (H, W, C) is expected", kind="unsuitable")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # of the machine
     return array[..., None] if array.ndim == 2 else array
 
 

@@ -12,6 +12,7 @@ alpha (RGBA, LA, palette)   composited over ``background``
 CMYK, YCbCr, LAB            converted by Pillow
 16-bit grey, RGB, RGBA      divided by 257 and rounded: scaled, never clipped
 float, 32-bit integer       refused: the value range is unknown
+8-bit TIFF, 4 channels      unchanged; refused where colours are stored multiplied by alpha
 NPY                         (H, W) or (H, W, C), uint8 or uint16
 ==========================  =====================================================================
 """
@@ -39,6 +40,7 @@ from utils.images.decode import (
 from utils.images.header import MAX_PIXELS, NPY, RGB, TIFF, PngHeader, png_header, refuse_large
 
 FULL_RANGE = (0, 65535)
+_BITS, _SAMPLES, _PLANES, _EXTRA = 258, 277, 284, 338  # tags of a TIFF
 _JPEG_END = b"\xff\xd9"
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -137,8 +139,8 @@ def _decode_any(data: bytes, wanted: _Wanted) -> np.ndarray:
     if array is not None:
         return array
     image = open_image(data, wanted.max_pixels)
-    if data.startswith(TIFF) and (_bits(image) == 16 or wanted.channels not in (1, 3)):
-        return wanted.fit(decode_unchanged(data))
+    if data.startswith(TIFF) and (_tag(image, _BITS, 8) == 16 or wanted.channels not in (1, 3)):
+        return wanted.fit(_decode_tiff(data, image))
     if wanted.exif_transpose:
         return _from_pillow(PIL.ImageOps.exif_transpose(image), wanted)
     return _decode_jpeg(data, image, wanted) if image.format == "JPEG" else _from_pillow(image, wanted)
@@ -163,10 +165,32 @@ def _decode_jpeg(data: bytes, image: PIL.Image.Image, wanted: _Wanted) -> np.nda
     return _from_pillow(image, wanted)
 
 
-def _bits(image: PIL.Image.Image) -> int:
-    """Return the bits per channel of a TIFF."""
-    bits = image.tag_v2.get(258, (8,)) if hasattr(image, "tag_v2") else (8,)
-    return int(bits[0] if isinstance(bits, tuple) else bits)
+def _decode_tiff(data: bytes, image: PIL.Image.Image) -> np.ndarray:
+    """Return the values of a TIFF exactly as they are stored, (H, W, C).
+
+    Raises:
+        DataError: no library at hand returns them unchanged.
+    """
+    if _tag(image, _BITS, 8) == 16:
+        if _tag(image, _PLANES, 1) == 2 and _tag(image, _SAMPLES, 1) > 1:
+            raise DataError("stores 16-bit channels as planes; store them pixel by pixel", kind="unsuitable")
+        return decode_unchanged(data)
+    # cv2 multiplies colours of 8 bits by alpha, and Pillow divides those that were stored multiplied
+    if _tag(image, _EXTRA, 0) == 1:
+        raise DataError(
+            "stores colours multiplied by alpha; store the channels unchanged (extra samples unspecified)",
+            kind="unsuitable",
+        )
+    if image.mode == "RGB" and _tag(image, _SAMPLES, 3) == 4:  # Pillow drops a fourth channel of unknown use
+        return decode_unchanged(data)
+    array = np.asarray(image)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _tag(image: PIL.Image.Image, tag: int, default: int) -> int:
+    """Return the first value of a tag of a TIFF."""
+    value = image.tag_v2.get(tag, default) if hasattr(image, "tag_v2") else default
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _from_pillow(image: PIL.Image.Image, wanted: _Wanted) -> np.ndarray:

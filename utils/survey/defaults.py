@@ -23,6 +23,7 @@ _RARE = 0.05  # share of the pixels below which one of many classes is weighted
 _MEMORY = 2**31  # bytes of decoded images that may stay in memory
 _LARGEST_GROUP = 0.15  # share of the images; larger groups are years or folders, and cannot be split well
 _NUMBERED = r"^(.+)[-_ .][0-9]+$"  # 16 views of one car: 00087a6bd4dc_01 to _16
+_FOLDER = r"^(.+)/"  # images of one patient, sequence or place
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,13 @@ def find_group(names: Sequence[str]) -> str | None:
     occur more than once: views of one object, slices of one volume. A random split of such images would
     put the same object into training and into validation.
     """
+    folders = Counter(name.rpartition("/")[0] for name in names)
+    if (
+        "" not in folders
+        and 1 < len(folders) < len(names)
+        and max(folders.values()) <= _LARGEST_GROUP * len(names)
+    ):
+        return _FOLDER
     matches = [re.match(_NUMBERED, name) for name in names]
     counts = Counter(match.group(1) for match in matches if match)
     if not all(matches) or len(counts) > len(names) / 2 or max(counts.values()) > _LARGEST_GROUP * len(names):

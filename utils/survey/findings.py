@@ -27,6 +27,7 @@ ProblemKind = Literal[
     "same_file",  # in training and in another split
     "same_image",  # in two splits
     "similar_image",
+    "batch_size",  # more than the images
 ]
 
 

@@ -12,14 +12,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import MaskValue, count_mask_values, read_mask
-from utils.survey.pairs import FolderPairs, find_pairs
+from utils.images.read import read_image
+from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs
 
 _IMAGES_READ = 200  # images whose sizes are read
 _MASKS_READ = 3000  # masks whose values are read
+_SAMPLES = 277  # tag of a TIFF: channels
+_ODD = 0.1  # of the masks: so many of another kind are named and left out of the proposal
 _MASKS_MEASURED = 30  # masks whose objects are measured
 
 
@@ -31,7 +35,7 @@ class FolderFindings(FolderPairs):
         channels: channels of the images.
         sizes: (height, width) of the images.
         counts: pixels of each mask value, or of each colour.
-        unreadable: an error message for each mask that cannot be read.
+        unreadable: an error message for each image or mask that cannot be read or does not fit the others.
         thickness: median over masks of the diameter of the largest circle that fits into an object, as a
             share of the mask's shorter side.
     """
@@ -58,6 +62,8 @@ def probe(root: Path) -> FolderFindings:
     found = FolderFindings(**vars(find_pairs(root)))
     _read_images(found)
     _count_values(found)
+    known = set(found.unreadable)  # most of what pairing came across is found again
+    found.unreadable += [problem for problem in found.odd if problem not in known]
     found.thickness = _median_thickness(found)
     return found
 
@@ -65,8 +71,13 @@ def probe(root: Path) -> FolderFindings:
 def _read_images(found: FolderFindings) -> None:
     channels: Counter[int] = Counter()
     for image, _ in found.pairs[:_IMAGES_READ]:
-        found.sizes.append(image_size(image))
-        channels[_channels(image)] += 1
+        try:
+            found.sizes.append(image_size(image))
+            channels[_channels(image)] += 1
+        except DataError as error:
+            found.unreadable.append(str(error))
+    if not channels:
+        raise DataError(found.unreadable[0], kind="unreadable", paths=[found.pairs[0][0]])
     found.channels = channels.most_common(1)[0][0]
 
 
@@ -75,33 +86,51 @@ def _channels(path: Path) -> int:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
         return int(shape[2]) if len(shape) == 3 else 1
     with Image.open(path) as image:
-        return 1 if image.mode in ("1", "L") or image.mode.startswith(("I", "F")) else 3
+        mode, size = image.mode, len(image.getbands())
+        samples = image.tag_v2.get(_SAMPLES, size) if isinstance(image, TiffImageFile) else size
+    if mode in ("RGB", "RGBA", "RGBX") and samples == 4:
+        return 3 if _is_transparency(read_image(path, channels=4)[..., 3]) else 4
+    return 1 if mode in ("1", "L") or mode.startswith(("I", "F")) else 3
+
+
+def _is_transparency(band: np.ndarray) -> bool:
+    """Return whether a fourth channel is alpha: mostly 0 or 255, where infrared has values between."""
+    return bool(np.isin(band, (0, 255)).mean() > 0.5)
 
 
 def _count_values(found: FolderFindings) -> None:
     step = max(len(found.pairs) // _MASKS_READ, 1)
     masks = [mask for _, mask in found.pairs[::step]]
-    examples: dict[bool, Path] = {}  # whether a mask holds colours -> the first such mask
+    counted: dict[bool, list[tuple[Path, dict[MaskValue, int]]]] = {False: [], True: []}  # whether of colours
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for path, result in zip(masks, pool.map(_try_to_count, masks), strict=True):
             if isinstance(result, DataError):
                 found.unreadable.append(str(result))
             else:
-                found.counts.update(result)
-                examples.setdefault(any(isinstance(value, tuple) for value in result), path)
-    if len(examples) == 2:
+                counted[any(isinstance(value, tuple) for value in result)].append((path, result))
+    few, many = sorted(counted.values(), key=len)
+    if few and len(few) > _ODD * len(many):
         raise DataError(
-            f"{examples[True]} holds colours, {examples[False]} class indices; convert all masks to one kind",
+            f"{counted[True][0][0]} holds colours, {counted[False][0][0]} class indices; convert all masks to "
+            f"one kind ({len(counted[True])} of {len(few) + len(many)} hold colours)",
             kind="unsuitable",
-            paths=examples.values(),
+            paths=[counted[True][0][0], counted[False][0][0]],
         )
+    kind = "colours" if few is counted[True] else "class indices"
+    found.unreadable += [f"{path} holds {kind}, unlike the other masks" for path, _ in few]
+    for _, result in many:
+        found.counts.update(result)
 
 
 def _try_to_count(path: Path) -> dict[MaskValue, int] | DataError:
     try:
-        return count_mask_values(path)
+        counts = count_mask_values(path)
     except DataError as error:
         return error
+    if len(counts) > MOST_VALUES:
+        text = f"{path} holds {len(counts)} values, more than the {MOST_VALUES} of a mask"
+        return DataError(text, kind="unsuitable", paths=[path])
+    return counts
 
 
 def _median_thickness(found: FolderFindings) -> float:

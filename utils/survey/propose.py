@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.data.pairing import name_some
 from utils.dataset_info import IGNORE_INDEX
 from utils.errors import ConfigError
 from utils.survey.defaults import TrainingDefaults, choose_defaults, middle_size
@@ -99,7 +100,14 @@ def describe_proposal(found: FolderFindings, config: Mapping[str, Any]) -> str:
     lines = [f"{len(found.pairs)} pairs: images in {found.images}, masks in {found.masks}{ending}"]
     if found.unpaired:
         lines.append(f"WARNING: {len(found.unpaired)} images have no mask, such as {found.unpaired[0]}")
+    if found.left_out:
+        lines.append(
+            f"WARNING: {len(found.left_out)} other image files below the folder are not used: "
+            f"{name_some(found.left_out)}"
+        )
     lines += [f"WARNING: {message}" for message in found.unreadable[:3]]
+    if len(found.unreadable) > 3:
+        lines.append(f"WARNING: {len(found.unreadable) - 3} more files like these")
     lines += _describe_labels(found, args)
     epochs = config["trainer"]["epochs"]
     lines.append(

@@ -129,3 +129,25 @@ def test_a_line_that_names_nothing_is_an_error_with_its_number(tmp_path, line, k
     (tmp_path / "l.txt").write_text(f"a\n{line}\n")
     images = {"a": image, "b": image}
     refused(kind, words, pairs_of_list, tmp_path, tmp_path / "l.txt", images, {"a": mask})
+
+
+@pytest.mark.parametrize(
+    "listing", [lambda root: find_files(root, "i"), lambda root: list_images(root / "i")]
+)
+def test_links_that_lead_nowhere_are_counted_and_named(tmp_path, caplog, listing):
+    """D22."""
+    (tmp_path / "i").mkdir()
+    (tmp_path / "i" / "1.png").write_bytes(b"x")
+    for name in ("2.png", "3.png", "note.txt"):
+        (tmp_path / "i" / name).symlink_to(tmp_path / "nowhere")
+    assert len(listing(tmp_path)) == 1
+    assert "2 links lead nowhere" in caplog.text and "2.png" in caplog.text and "3.png" in caplog.text
+
+
+def test_a_folder_without_permission_is_named_as_such(tmp_path, monkeypatch):
+    """D25; the superuser may read everything, so access is refused here."""
+    (tmp_path / "i").mkdir()
+    monkeypatch.setattr("utils.data.pairing.os.access", lambda folder, mode: False)
+    for listing in (lambda: find_files(tmp_path, "i"), lambda: list_images(tmp_path / "i")):
+        with pytest.raises(DataError, match="no permission to read this folder"):
+            listing()

@@ -28,6 +28,20 @@ def test_channels_of_arrays_are_counted(tmp_path, channels):
     assert probe(tmp_path).channels == channels
 
 
+@pytest.mark.parametrize(("fourth", "channels"), [("infrared", 4), ("opaque", 3), ("cut out", 3)])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_fourth_channel_is_transparency_only_where_it_is_0_or_255(tmp_path, fourth, channels, suffix):
+    for number in range(3):
+        band = {
+            "infrared": picture((32, 40), 9 + number)[..., 0],
+            "opaque": np.full((32, 40), 255, np.uint8),
+            "cut out": blocks((32, 40), [0, 255], number),
+        }[fourth]
+        save(tmp_path / "i" / f"{number}.{suffix}", np.dstack([picture((32, 40), number), band]))
+        save(tmp_path / "m" / f"{number}.png", blocks((32, 40), [0, 1], number))
+    assert probe(tmp_path).channels == channels
+
+
 def test_an_unreadable_mask_is_noted_and_the_others_are_counted(tmp_path):
     for number in range(12):
         save(tmp_path / "i" / f"{number:02d}.png", picture((32, 40), number))
