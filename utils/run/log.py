@@ -5,6 +5,7 @@ Every curve has the same horizontal axis, the optimizer step.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.config.sections import TrainerSection
+from utils.errors import ConfigError
 from utils.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -104,6 +106,19 @@ class RunLog:
             if isinstance(values, dict):
                 known = {k: v for k, v in values.items() if v is not None}
                 self._events.scalars(f"{name}_{table}", known, step)
+
+
+def require_tensorboard(options: TrainerSection) -> None:
+    """Check that the package of the event files is installed, before a run folder is made.
+
+    Raises:
+        ConfigError: event files are to be written without it.
+    """
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "trainer.tensorboard: the package tensorboard is not installed: pip install tensorboard, or set "
+            "this to false"
+        )
 
 
 class EventLog:
