@@ -163,6 +163,15 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             module.eval()
         return self
 
+    def summary(self) -> str:
+        """Return the name of the model and its number of parameters in one line."""
+        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
+        total, trained = sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
+        return f"{type(self).__name__}: {total:,} parameters, {trained:,} of them trained"
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{self.summary()}"
+
     def _single_value_remedy(self, batch: int) -> str:
         return (
             f"train_loader.args.batch_size: batch norm in {type(self).__name__} was given one value per "

@@ -54,6 +54,20 @@ def fingerprint(files: Sequence[Sample], start: str) -> str:
     return digest.hexdigest()
 
 
+class Described:
+    """A data set whose ``repr`` says what it is: name, split, size and root."""
+
+    split: str
+    root: Path
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(split={self.split!r}, images={len(self)}, root={str(self.root)!r})"
+
+
 def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1) -> None:
     """Raise an error unless image and label have the same size.
 

@@ -123,3 +123,12 @@ def test_other_value_errors_are_not_rewritten():
 def test_needs_a_class_and_a_channel(num_classes, in_channels):
     with pytest.raises(ValueError, match="at least 1"):
         Coarse(num_classes, in_channels)
+
+
+def test_a_model_counts_its_parameters():
+    from tests.parts import TinyNet
+
+    model = TinyNet(3)  # 3x8x9 + 8, batch norm 2x8, 8x3 + 3
+    assert model.summary() == "TinyNet: 267 parameters, 267 of them trained"
+    model.freeze(bn=True)
+    assert str(model).endswith("TinyNet: 267 parameters, 251 of them trained")

@@ -97,7 +97,8 @@ class RunLog:
                 self._log_events(name, figures, step)
                 parts.append(f"{name} loss {figures['loss']:.4f} mIoU {figures['Mean_IoU']:.4f}")
         self._events.flush()
-        logger.info("%s (%.1f s)%s", ", ".join(parts), seconds, ", best so far" if improved else "")
+        left = time_left(seconds * (self.epochs - epoch))
+        logger.info("%s (%.1f s)%s%s", ", ".join(parts), seconds, ", best so far" if improved else "", left)
 
     def _log_events(self, name: str, figures: Figures, step: int) -> None:
         numbers = {k: v for k, v in figures.items() if isinstance(v, (int, float))}
@@ -106,6 +107,14 @@ class RunLog:
             if isinstance(values, dict):
                 known = {k: v for k, v in values.items() if v is not None}
                 self._events.scalars(f"{name}_{table}", known, step)
+
+
+def time_left(seconds: float) -> str:
+    """Return the rest of a run in words, such as ``, about 2.5 h left``; empty below a minute."""
+    if seconds < 60:
+        return ""
+    value, unit = (seconds / 3600, "h") if seconds >= 5400 else (seconds / 60, "min")
+    return f", about {value:.1f} h left" if unit == "h" else f", about {value:.0f} min left"
 
 
 def require_tensorboard(options: TrainerSection) -> None:
