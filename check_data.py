@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description="Examine a data set: illegal mask values, unreadable and mismatched files, class "
+    parser = cli.make_parser(
+        "Examine a data set: illegal mask values, unreadable and mismatched files, class "
         "shares, images in two splits. Exit code 2 where training would fail."
     )
     parser.add_argument("-c", "--config", default="config.json", help="config file (default: config.json)")

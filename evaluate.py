@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Evaluate trained models at the images' own resolution.")
+    parser = cli.make_parser("Evaluate trained models at the images' own resolution.")
     add_model_arguments(parser)
     parser.set_defaults(mode="whole")
     parser.add_argument(

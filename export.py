@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Write a trained model as a file that runs without this program, and compare the two."
+    parser = cli.make_parser(
+        "Write a trained model as a file that runs without this program, and compare the two."
     )
     parser.add_argument("-m", "--model", required=True, help="checkpoint, or the folder of a run")
     parser.add_argument("-f", "--format", choices=("onnx", "torchscript", "torch-export"), default="onnx")

@@ -20,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description="Find the images and masks below a folder, see what the masks hold, and write a config."
+    parser = cli.make_parser(
+        "Find the images and masks below a folder, look at the masks, and write a config."
     )
     parser.add_argument("folder", type=Path, help="folder that holds the images and the masks")
     parser.add_argument("-o", "--output", type=Path, help="config to write (default: FOLDER's name.json)")

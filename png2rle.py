@@ -26,10 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Turn index masks into a table of run lengths, or back.")
-    parser.add_argument("-m", "--masks", required=True, help="folder, pattern or list of index masks (PNG)")
+    parser = cli.make_parser("Turn index masks into a table of run lengths, or back.")
     parser.add_argument(
-        "-o", "--output", required=True, help="the table; with --decode the folder for the masks"
+        "-m", "--masks", default="outputs", help="folder, pattern or list of index masks (default: outputs)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="test_a_result.csv",
+        help="the table (default: test_a_result.csv); with --decode the folder for the masks",
     )
     parser.add_argument("-p", "--preset", default="carvana", help="tianchi, carvana (default) or coco")
     parser.add_argument("--class-index", type=int, default=1, help="mask value that is encoded (default: 1)")

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Train a segmentation model from one config file.")
+    parser = cli.make_parser("Train a segmentation model from one config file.")
     add = parser.add_argument
     add("-c", "--config", help="config file (default: config.json)")
     add_resume_arguments(parser)

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from base.checks import check_classes, check_split
-from base.sample import Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
+from base.sample import Described, Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
 from utils.augment.warp import Size
 from utils.config.annotations import MAY_CHANGE, NonNegativeInt
@@ -34,7 +34,7 @@ __all__ = ["BaseDataSet", "Sample", "SampleKey"]
 logger = logging.getLogger(__name__)
 
 
-class BaseDataSet(Dataset[Any], ABC):
+class BaseDataSet(Described, Dataset[Any], ABC):
     """Base of every data set: a subclass declares the facts below and lists its files.
 
     Every random draw follows from (seed, epoch, index), so a sample is the same whichever worker makes it.

@@ -167,6 +167,15 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             module.eval()
         return self
 
+    def summary(self) -> str:
+        """Return the name of the model and its number of parameters in one line."""
+        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
+        total, trained = sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
+        return f"{type(self).__name__}: {total:,} parameters, {trained:,} of them trained"
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{self.summary()}"
+
     def _check_output(self, output: object) -> None:
         """Raise a ConfigError for an output that is no logits, with the place of the mistake."""
         place = f"arch.type: {type(self).__name__}._forward{source_of(type(self)._forward)} returned"

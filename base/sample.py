@@ -86,6 +86,20 @@ def given_options(
     return {**defaults, **dict(zip(defaults, args, strict=False)), **options}
 
 
+class Described:
+    """A data set whose ``repr`` says what it is: name, split, size and root."""
+
+    split: str
+    root: Path
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(split={self.split!r}, images={len(self)}, root={str(self.root)!r})"
+
+
 def check_pair(image: np.ndarray, label: np.ndarray, sample: Sample | None, reduce: int = 1) -> None:
     """Raise an error unless image and label have the same size.
 

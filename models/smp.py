@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, is_exporting
 from utils.config.factory import did_you_mean
-from utils.errors import first_line
+from utils.errors import ConfigError, first_line
 from utils.system.tensor_file import sha256_of
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -46,6 +47,8 @@ class SMP(BaseModel):
     ) -> None:
         super().__init__(num_classes, in_channels)
         options = dict(options or {})
+        # its pyramid halves the features three times
+        self._smallest = 8 * options.get("encoder_output_stride", 16) if architecture == "PAN" else 1
         package = _import_package()
         cls = _architecture(package, architecture)
         _check_encoder(package, encoder_name, encoder_weights)
@@ -79,8 +82,19 @@ class SMP(BaseModel):
         return self.network.get_submodule("encoder")
 
     def _forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        return logits  # N, num_classes, H, W
+        height, width = images.shape[-2:]
+        if not is_exporting():
+            bottom, right = (max(0, self._smallest - side) for side in (height, width))
+            images = F.pad(images, (0, right, 0, bottom)) if bottom or right else images
+        try:
+            logits: Tensor = self.network(images)
+        except AssertionError as error:  # a transformer of a fixed size
+            name = type(self.network).__name__
+            raise ConfigError(
+                f"arch.args: {name} does not take images of {height}x{width} pixels ({error}); set crop_size, or "
+                "--window with --mode sliding, to the size of its encoder"
+            ) from error
+        return logits[..., :height, :width]  # N, num_classes, H, W
 
 
 def _import_package() -> Any:

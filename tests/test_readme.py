@@ -12,6 +12,8 @@ from PIL import Image
 import init_config
 from tests.conftest import ROOT
 from tests.docs.pages import fences, read
+from utils.images.read import read_image
+from utils.inference.inputs import find_images
 
 
 def test_first_command_sets_up_and_trains_the_embedded_default():
@@ -50,6 +52,14 @@ def test_commands_for_own_data_name_the_files_that_they_make(tmp_path, monkeypat
     assert init_config.main(first[2:]) == 0
     config = json.loads((tmp_path / second[second.index("--config") + 1]).read_text())
     assert third[third.index("--model") + 1] == f"saved/{config['name']}"
+
+
+def test_the_second_command_names_images_of_the_repository():
+    (line,) = [line for line in fences("README.md", "bash")[1].splitlines() if "inference.py" in line]
+    words = shlex.split(line)
+    found = find_images(str(ROOT / words[words.index("--images") + 1]))
+    assert len(found) == 3 and all(file.path.stat().st_size < 20_000 for file in found)
+    assert all(read_image(file.path).shape == (96, 96, 3) for file in found)
 
 
 def test_the_licence_is_there():

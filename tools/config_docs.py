@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Print the reference page of the config.")
+    parser = cli.make_parser("Print the reference page of the config.")
     parser.add_argument("--write", action="store_true", help="write docs/config.md instead")
     return parser.parse_args(argv)
 

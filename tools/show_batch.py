@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description="Draw training or validation batches, augmented as in training, with their labels."
+    parser = cli.make_parser(
+        "Draw training or validation batches, augmented as in training, with their labels."
     )
     parser.add_argument("-c", "--config", default="config.json", help="config file (default: config.json)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a key")

@@ -156,3 +156,12 @@ def test_an_output_that_is_no_logits_names_the_users_file_and_line(result, words
     with pytest.raises(ConfigError, match=place + words):
         _Returns(result)(torch.zeros(2, 3, 8, 8))
     assert _Returns(FITS)(torch.zeros(2, 3, 8, 8)).logits.shape == FITS.shape
+
+
+def test_a_model_counts_its_parameters():
+    from tests.parts import TinyNet
+
+    model = TinyNet(3)  # 3x8x9 + 8, batch norm 2x8, 8x3 + 3
+    assert model.summary() == "TinyNet: 267 parameters, 267 of them trained"
+    model.freeze(bn=True)
+    assert str(model).endswith("TinyNet: 267 parameters, 251 of them trained")

@@ -38,3 +38,9 @@ def test_a_fingerprint_follows_names_sizes_and_times_of_all_files(tmp_path):
     os.utime(image, ns=(0, 2 * 10**9))
     seen.add(fingerprint(files, "start"))
     assert len(seen) == 5
+
+
+def test_a_data_set_says_what_it_is():
+    from dataloaders.shapes import ShapesDataSet
+
+    assert repr(ShapesDataSet("val", num_images=5)) == "ShapesDataSet(split='val', images=5, root='.')"

@@ -14,6 +14,7 @@ import torch
 from models import SMP
 from tests.models.foreign import assert_contract, count
 from tests.utils.training.test_activation_checkpointing import assert_equal, step
+from utils.errors import ConfigError
 from utils.training.activation_checkpointing import checkpoint_activations
 
 with warnings.catch_warnings():
@@ -133,3 +134,15 @@ def test_activation_checkpointing_saves_memory(architecture, encoder):
     peaks = step(plain, images), step(thrifty, images)
     assert_equal(plain, thrifty)
     assert peaks[1] < 0.9 * peaks[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 97), (100, 200)])
+def test_pan_takes_images_below_its_smallest_size(size):
+    model = SMP(3, 3, "PAN", "resnet18").eval()
+    assert model(torch.rand(1, 3, *size)).logits.shape == (1, 3, *size)
+
+
+def test_a_network_of_one_size_refuses_others_in_one_line():
+    model = SMP(3, 3, "DPT", "tu-vit_tiny_patch16_224").eval()
+    with pytest.raises(ConfigError, match=r"DPT does not take images of 64x64 pixels .*crop_size"):
+        model(torch.rand(1, 3, 64, 64))

@@ -121,16 +121,21 @@ def unusable_values(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, item in enumerate(value):
             yield from unusable_values(item, f"{path}[{number}]")
-    elif isinstance(value, (int, float)):
-        if isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
-            yield path, "a whole number of more than 64 bits cannot be computed with"
-        elif isinstance(value, float) and not abs(value) <= _LARGEST_FLOAT:
-            yield path, f"{value:g} cannot be computed with; the largest number is {_LARGEST_FLOAT:.2g}"
-    elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        yield (
-            path,
-            f"{ascii(value)[:60]} holds a character that is no text (NUL, or bytes that are not UTF-8)",
-        )
+    else:
+        reason = _unusable(value)
+        if reason:
+            yield path, reason
+
+
+def _unusable(value: Any) -> str:
+    """Return why no option can take a number or text; empty where one can."""
+    if isinstance(value, int) and abs(value) > _LARGEST_INT:
+        return "a whole number of more than 64 bits cannot be computed with"
+    if isinstance(value, float) and not abs(value) <= _LARGEST_FLOAT:
+        return f"{value:g} cannot be computed with; the largest number is {_LARGEST_FLOAT:.2g}"
+    if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        return f"{ascii(value)[:60]} holds a character that is no text (NUL, or bytes that are not UTF-8)"
+    return ""
 
 
 def describe(annotation: Any) -> str:

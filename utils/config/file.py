@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ class ConfigSource:
 def read_config(path: str | Path, overrides: Iterable[str] = ()) -> ConfigSource:
     """Read a config file, merge it over the files that it extends, and apply overrides.
 
+    Modules in the current folder and beside the config can be imported from then on.
+
     Args:
         path: a JSON file that may contain ``//`` and ``/* */`` comments. ``"extends"`` names another such
             file, relative to this one.
@@ -49,6 +52,9 @@ def read_config(path: str | Path, overrides: Iterable[str] = ()) -> ConfigSource
         ConfigError: a file is unreadable or not JSON, files extend each other in a circle, or an override has
             another form. Duplicate keys are collected in ``problems`` instead.
     """
+    for folder in (Path.cwd(), Path(path).resolve().parent):  # where classes of a user's own may be
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))  # last: a file there hides no package
     problems: list[str] = []
     merged, origins = _read_extended(Path(path), (), problems)
     plain, notes = translate(merged)

@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo, colour_table
 
+# stand-ins for grey tones: red, blue, green, yellow, purple, orange
+_SATURATED = ((230, 25, 75), (0, 130, 200), (60, 180, 75), (255, 225, 25), (145, 30, 180), (245, 130, 48))
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 
 
@@ -35,6 +37,8 @@ def colour_mask(mask: np.ndarray, info: DatasetInfo) -> np.ndarray:
 def blend(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float = 0.5) -> np.ndarray:
     """Blend an image with its coloured mask; void pixels show the image alone.
 
+    Where the palette has grey tones only, so does a black first class, and the others get saturated colours.
+
     Args:
         image: (H, W, C) uint8, RGB or grey.
         mask: (H, W) uint8.
@@ -45,10 +49,23 @@ def blend(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float
         (H, W, 3) uint8 RGB.
     """
     rgb = to_rgb(image)
-    colours = colour_mask(mask, info)
-    mixed = cv2.addWeighted(rgb, 1 - opacity, colours, opacity, 0)
-    mixed[mask == IGNORE_INDEX] = rgb[mask == IGNORE_INDEX]
+    table, clear = _overlay_colours(info)
+    mixed = cv2.addWeighted(rgb, 1 - opacity, table[mask], opacity, 0)
+    mixed[clear[mask]] = rgb[clear[mask]]
     return mixed
+
+
+def _overlay_colours(info: DatasetInfo) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (256, 3) uint8 colours of an overlay, and which (256,) class indices stay clear."""
+    table = colour_table(info).copy()
+    clear = np.zeros(256, dtype=bool)
+    clear[IGNORE_INDEX] = True
+    palette = table[: info.num_classes]
+    if (palette == palette[:, :1]).all():  # white or grey over a photo cannot be seen
+        clear[0] = not palette[0].any()
+        for index in range(int(clear[0]), info.num_classes):
+            table[index] = _SATURATED[(index - int(clear[0])) % len(_SATURATED)]
+    return table, clear
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float = 0.5) -> np.ndarray:
@@ -60,10 +77,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: flo
     blended = blend(image, mask, info, opacity)
     counts = np.bincount(mask.reshape(-1), minlength=256)
     found = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c]]
-    entries = [
-        (info.classes[c] if c < info.num_classes else "void", tuple(colour_table(info)[c].tolist()))
-        for c in found
-    ]
+    table, _ = _overlay_colours(info)
+    entries = [(info.classes[c] if c < info.num_classes else "void", tuple(table[c].tolist())) for c in found]
     return stack([blended, draw_legend(entries, blended.shape[1])])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from utils.predict.arguments import add_model_arguments
+from utils.system import cli
 from utils.system.cli import require_ranges
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Load(Protocol):
 
 def parse_arguments(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = cli.make_parser(description)
     add_model_arguments(parser)
     parser.add_argument("-i", "--images", required=True, help="folder, image, pattern, list (.txt) or video")
     parser.add_argument("-o", "--output", default="outputs", help="folder for the outputs (default: outputs)")

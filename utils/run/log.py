@@ -5,6 +5,7 @@ Every curve has the same horizontal axis, the optimizer step.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.config.sections import TrainerSection
+from utils.errors import ConfigError
 from utils.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ class RunLog:
                 self._log_events(name, figures, step)
                 parts.append(f"{name} loss {figures['loss']:.4f} mIoU {figures['Mean_IoU']:.4f}")
         self._events.flush()
-        logger.info("%s (%.1f s)%s", ", ".join(parts), seconds, ", best so far" if improved else "")
+        left = time_left(seconds * (self.epochs - epoch))
+        logger.info("%s (%.1f s)%s%s", ", ".join(parts), seconds, ", best so far" if improved else "", left)
 
     def _log_events(self, name: str, figures: Figures, step: int) -> None:
         numbers = {k: v for k, v in figures.items() if isinstance(v, (int, float))}
@@ -106,6 +109,27 @@ class RunLog:
             if isinstance(values, dict):
                 known = {k: v for k, v in values.items() if v is not None}
                 self._events.scalars(f"{name}_{table}", known, step)
+
+
+def time_left(seconds: float) -> str:
+    """Return the rest of a run in words, such as ``, about 2.5 h left``; empty below a minute."""
+    if seconds < 60:
+        return ""
+    value, unit = (seconds / 3600, "h") if seconds >= 5400 else (seconds / 60, "min")
+    return f", about {value:.1f} h left" if unit == "h" else f", about {value:.0f} min left"
+
+
+def require_tensorboard(options: TrainerSection) -> None:
+    """Check that the package of the event files is installed, before a run folder is made.
+
+    Raises:
+        ConfigError: event files are to be written without it.
+    """
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "trainer.tensorboard: the package tensorboard is not installed: pip install tensorboard, or set "
+            "this to false"
+        )
 
 
 class EventLog:

@@ -5,13 +5,36 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from utils.errors import ConfigError, SegwrightError
 
 WORKER_DIED = "a worker process that prepares data died (killed, or out of memory); lower num_workers"
+
+
+def _escape_output() -> None:
+    """Let names of bytes that are not UTF-8 be printed."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of a script; it has ``--version``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+        match = re.search(r'^version = "(.+)"', project.read_text(encoding="utf-8"), re.MULTILINE)
+        print(f"Segwright {match[1] if match else 'of unknown version'}")
+        parser.exit()
 
 
 def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
@@ -25,8 +48,7 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
         0, the exit code of a :class:`SegwrightError`, 2 without memory, 4 for a disk or permission error, 130
         after Ctrl-C.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold bytes that are no text
+    _escape_output()
     try:
         return main() or 0
     except SegwrightError as error:

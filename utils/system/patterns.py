@@ -63,16 +63,19 @@ def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
             yield folder
     elif parts[0] == "**":
         for below in walk_folders(folder):
-            hidden = any(part.startswith(".") for part in below.relative_to(folder).parts)
-            if not hidden:
+            if not any(part.startswith(".") for part in below.relative_to(folder).parts):
                 yield from _expand(below, parts[1:] or ["*"])
-    elif WILDCARDS & set(parts[0]) and not _exists(folder / parts[0]):
-        for name in _names(folder):
-            hidden = name.startswith(".") and not parts[0].startswith(".")
-            if not hidden and fnmatch.fnmatchcase(name, parts[0]):
-                yield from _expand(folder / name, parts[1:])
     else:
-        yield from _expand(folder / parts[0], parts[1:])
+        for name in _matches(folder, parts[0]):
+            yield from _expand(folder / name, parts[1:])
+
+
+def _matches(folder: Path, part: str) -> list[str]:
+    """Return the names in a folder that one part of a pattern matches."""
+    if not WILDCARDS & set(part) or _exists(folder / part):
+        return [part]
+    shown = [name for name in _names(folder) if part.startswith(".") or not name.startswith(".")]
+    return fnmatch.filter(shown, part)
 
 
 def _names(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from utils.config.sections import Experiment
+from utils.run.log import require_tensorboard
 from utils.system.allocator import keep_freed_memory
 from utils.system.device import resolve_devices
 from utils.system.precision import Precision, resolve_precision
@@ -49,8 +50,9 @@ def prepare_process(experiment: Experiment, device: str | None = None) -> Proces
         device: as the command line's ``--device``; ``None`` follows ``n_gpu``.
 
     Raises:
-        ConfigError: there is no such device, or it has not the precision asked for.
+        ConfigError: there is no such device, it has not the precision asked for, or tensorboard is missing.
     """
+    require_tensorboard(experiment.trainer)
     devices = resolve_devices(device, experiment.n_gpu)
     precision = resolve_precision(experiment.precision, devices[0])
     if experiment.num_threads is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 
 import pytest
 
@@ -143,3 +145,15 @@ def test_a_setting_that_no_config_can_hold_is_one_short_line(setting):
     with pytest.raises(ConfigError) as caught:
         apply_overrides({}, [setting])
     assert str(caught.value).startswith("--set ") and len(str(caught.value)) < 200
+
+
+def test_modules_beside_a_config_and_in_the_current_folder_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for place, name in (("configs", "beside_the_config"), ("here", "in_the_current_folder")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"{name}.py").write_text("found = True")
+    (tmp_path / "configs" / "c.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "here")
+    read_config(tmp_path / "configs" / "c.json")
+    for name in ("beside_the_config", "in_the_current_folder"):
+        assert importlib.import_module(name).found

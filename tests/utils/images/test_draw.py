@@ -50,3 +50,16 @@ def test_grid_has_a_row_per_image_and_hides_what_is_void():
     assert grid.shape[1] == 3 * round(200 * 256 / 600)
     assert (grid[:20, 60:90] == (224, 224, 192)).all()  # a prediction that no metric counts
     assert (grid[20:, 2 * 85 + 2 : 3 * 85 - 2] == (200, 0, 0)).all()
+
+
+def test_a_black_and_white_palette_leaves_the_background_clear_and_colours_the_rest():
+    info = DatasetInfo(("background", "car"), ((0, 0, 0), (255, 255, 255)))
+    image = np.full((30, 40, 3), 128, np.uint8)
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:, 20:] = 1
+    figure = overlay(image, mask, info)
+    assert figure[5, 5].tolist() == [128, 128, 128]
+    car = figure[5, 30].astype(int)
+    assert car.max() - car.min() > 80  # the colour is seen
+    assert (figure[30:] == (230, 25, 75)).all(axis=-1).any()  # in the legend too
+    assert colour_mask(mask, info)[0, 30].tolist() == [255, 255, 255]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
@@ -9,9 +10,12 @@ import math
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
+from train import build_trainer, read_experiment
 from utils.config.sections import TrainerSection
+from utils.errors import ConfigError
 from utils.run.folder import RunFolder
-from utils.run.log import RunLog, without_nan
+from utils.run.log import RunLog, require_tensorboard, time_left, without_nan
 
 TRAIN = {"loss": 0.5, "Mean_IoU": 0.25, "Class_IoU": {"a": 0.5, "b": None}}
 VAL = {"loss": math.nan, "Mean_IoU": 0.75}
@@ -107,3 +111,21 @@ def test_a_resumed_log_drops_what_comes_after_the_checkpoint(tmp_path):
     log.close()
     assert [json.loads(line)["epoch"] for line in log.run.metrics.read_text().splitlines()] == [1, 2]
     assert [step for step, _ in scalars(log.run.path)["train/loss"]] == [10, 20]
+
+
+def test_event_files_without_their_package_are_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"trainer\.tensorboard: .*pip install tensorboard"):
+        require_tensorboard(TrainerSection(epochs=1))
+    require_tensorboard(TrainerSection(epochs=1, tensorboard=False))
+    experiment = read_experiment(ROOT / "config.json", [f"trainer.save_dir={tmp_path / 'saved'}"])
+    with pytest.raises(ConfigError, match="tensorboard"):
+        build_trainer(experiment, "cpu")
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(59, ""), (120, ", about 2 min left"), (9000, ", about 2.5 h left")]
+)
+def test_the_rest_of_a_run_in_words(seconds, words):
+    assert time_left(seconds) == words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 
 import pytest
 import torch
@@ -75,3 +76,23 @@ def test_a_number_out_of_range_names_the_option(wrong):
         require_ranges(args, max_pixels=(1, 9), two_words=(0, 3))
     args.two_words = [0, 3]
     require_ranges(args, max_pixels=(1, 9), two_words=(0, 3))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "train",
+        "inference",
+        "vote",
+        "evaluate",
+        "png2rle",
+        "init_config",
+        "check_data",
+        "export",
+        "tools.show_batch",
+    ],
+)
+def test_every_script_has_a_version(script, capsys):
+    with pytest.raises(SystemExit) as caught:
+        importlib.import_module(script).main(["--version"])
+    assert caught.value.code == 0 and capsys.readouterr().out.startswith("Segwright 0.")

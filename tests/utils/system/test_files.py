@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from utils.errors import StorageError
@@ -53,3 +57,16 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match=r"file/result\.bin: could not be written"):
         write_atomically(tmp_path / "file" / "result.bin", lambda file: file.write(b"1"))
+
+
+def test_the_first_file_in_a_folder_removes_what_a_killed_process_left(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead, alive, user = f".0123abcd.{child.pid}.tmp", f".0123abcd.{os.getpid()}.tmp", ".notes.12.tmp"
+    video, fresh = f".0123abcd.{child.pid}.mp4", f".89abcdef.{child.pid}.tmp"
+    for name in (dead, alive, user, video, fresh):
+        (tmp_path / name).touch()
+        if name != fresh:  # a machine that shares the folder may be writing it
+            os.utime(tmp_path / name, (1, 1))
+    write_atomically(tmp_path / "a.png", lambda file: file.write(b"x"))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", alive, user, fresh}
