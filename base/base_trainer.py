@@ -99,7 +99,8 @@ class BaseTrainer(ABC):
             model, optimizer, schedule, precision,
             clip_grad_norm=options.clip_grad_norm, ema_decay=options.ema_decay,
         )  # fmt: skip
-        self.monitor = Monitor(options.monitor, figure_names(validates=options.val), options.early_stop)
+        names = figure_names(validates=options.val, classes=self.info.classes)
+        self.monitor = Monitor(options.monitor, names, options.early_stop)
         self.figures = RunningFigures(self.info.classes, self.device)
         self.log = RunLog(run, options)
         self.saves = Saves(run, model, options.save_period, options.keep_checkpoints)
@@ -172,7 +173,7 @@ class BaseTrainer(ABC):
         figures |= {f"val_{name}": value for name, value in (val or {}).items()}
         decides = val is not None or self.val_loader is None
         improved = decides and self.monitor.update(figures, epoch)
-        self.stepper.schedule.epoch_done(epoch, figures.get(self.monitor.name or ""))
+        self.stepper.schedule.epoch_done(epoch, self.monitor.value(figures))
         return improved
 
     def _log_result(self) -> None:

@@ -11,7 +11,7 @@ from utils.config.sections import Experiment, cross_check
 from utils.errors import ConfigError
 from utils.losses.build import LOSSES
 from utils.run.folder import checked_name
-from utils.training.monitor import Monitor, figure_names
+from utils.training.monitor import Monitor, figure_names, names_a_class
 from utils.training.optimizer import OPTIMIZERS
 from utils.training.schedule import SCHEDULERS
 
@@ -35,8 +35,10 @@ def name_is_a_folder(experiment: Experiment) -> list[str]:
 @cross_check("trainer.monitor", "trainer.val")
 def monitored_figure_is_logged(experiment: Experiment) -> list[str]:
     """The figure that decides which checkpoint is best is logged."""
+    setting = experiment.trainer.monitor
+    named = names_a_class(setting)  # the trainer knows whether the data has it
     try:
-        Monitor(experiment.trainer.monitor, figure_names(validates=experiment.trainer.val))
+        Monitor(setting, figure_names(validates=experiment.trainer.val, classes=[named] if named else ()))
     except ConfigError as error:
         return error.problems
     return []

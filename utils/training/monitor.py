@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from utils.config.factory import did_you_mean
 from utils.errors import ConfigError
 from utils.evaluation.metrics import METRIC_NAMES
 
+# names before the slash of a class's figure, and the logged table that holds it
+_TABLES = {"IoU": "Class_IoU", "Accuracy": "Class_Accuracy", "F1": "Class_F1", "Dice": "Class_F1"}
 
-def figure_names(*, validates: bool) -> list[str]:
-    """Return the names of the figures that a run logs after each epoch."""
+
+def figure_names(*, validates: bool, classes: Sequence[str] = ()) -> list[str]:
+    """Return the names of the figures that a run logs after each epoch; those of a class: ``val_IoU/car``."""
     parts = ("train", "val") if validates else ("train",)
-    return [f"{part}_{figure}" for part in parts for figure in ("loss", *METRIC_NAMES)]
+    of_classes = [f"{table}/{name}" for table in _TABLES for name in classes]
+    return [f"{part}_{figure}" for part in parts for figure in ("loss", *METRIC_NAMES, *of_classes)]
+
+
+def names_a_class(setting: str) -> str | None:
+    """Return the class name in a monitor such as ``max val_IoU/car``, ``None`` where it names no class."""
+    figure, slash, name = setting.partition(" ")[2].partition("/")
+    known = figure.removeprefix("val_").removeprefix("train_") in _TABLES
+    return name if slash and known and name else None
 
 
 class Monitor:
@@ -46,7 +57,16 @@ class Monitor:
         """True if ``early_stop`` validations in a row did not improve."""
         return 0 < self.early_stop <= self.not_improved
 
-    def update(self, figures: Mapping[str, float], epoch: int) -> bool:
+    def value(self, figures: Mapping[str, Any]) -> float:
+        """Return the monitored figure; NaN where it is off, undefined or not among ``figures``."""
+        part, _, wanted = (self.name or "").partition("_")
+        figure, slash, name = wanted.partition("/")
+        found = (
+            figures.get(f"{part}_{_TABLES[figure]}", {}).get(name) if slash else figures.get(self.name or "")
+        )
+        return math.nan if found is None else float(found)
+
+    def update(self, figures: Mapping[str, Any], epoch: int) -> bool:
         """Take in one validation's figures, at full precision; NaN never improves, nor does a tie.
 
         Returns:
@@ -54,7 +74,7 @@ class Monitor:
         """
         if self.name is None:
             return False
-        value = figures[self.name]
+        value = self.value(figures)
         better = not math.isnan(value) and (self.best is None or self._sign * value > self._sign * self.best)
         if better:
             self.best, self.best_epoch, self.not_improved = value, epoch, 0
@@ -80,6 +100,8 @@ def _parse(setting: str, names: Collection[str]) -> tuple[str | None, int]:
         if name in names:
             return name, 1 if direction == "max" else -1
     bare = dict.fromkeys(name.removeprefix("val_").removeprefix("train_") for name in names)
+    if "/" not in wanted:
+        bare = {name: None for name in bare if "/" not in name}
     raise ConfigError(
         f"trainer.monitor: nothing called '{wanted}' is logged{did_you_mean(wanted, bare) or '.'}"
         f" Choose from: {', '.join(bare)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
@@ -196,7 +197,7 @@ class Schedule:
         if self.scheduler is None or self.per_step or epoch <= self.warmup_epochs:
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            if figure is not None:
+            if figure is not None and not math.isnan(figure):
                 self.scheduler.step(figure)
         else:
             self._step(self.scheduler)

@@ -25,3 +25,9 @@ def test_a_plateau_without_a_monitor_is_refused():
         "lr_scheduler.type: ReduceLROnPlateau waits for the figure of trainer.monitor, which is off"
     ]
     assert not problems_of(CONFIG)
+
+
+def test_a_class_may_be_monitored_and_its_figure_must_exist():
+    assert not problems_of(changed_config({"trainer.monitor": "max val_IoU/car"}))
+    (problem,) = problems_of(changed_config({"trainer.monitor": "max val_Recall/car"}))
+    assert problem.startswith("trainer.monitor: nothing called 'val_Recall/car' is logged")

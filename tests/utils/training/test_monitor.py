@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from utils.errors import ConfigError
-from utils.training.monitor import Monitor
+from utils.training.monitor import Monitor, figure_names
 
 NAMES = ["train_loss", "train_Mean_IoU", "val_loss", "val_Mean_IoU"]
 NAN = float("nan")
@@ -71,3 +71,23 @@ def test_state_survives():
     assert (second.best, second.best_epoch, second.not_improved) == (0.5, 1, 1)
     assert not second.update({"val_Mean_IoU": 0.45}, 3)
     assert second.exhausted
+
+
+@pytest.mark.parametrize(("setting", "improves"), [
+    ("max val_IoU/traffic light", [True, False, True]), ("max Dice/car", [False, True, False]),
+    ("min train_Accuracy/car", [True, False, False]),
+])  # fmt: skip
+def test_a_figure_of_one_class_is_monitored(setting, improves):
+    monitor = Monitor(setting, figure_names(validates=True, classes=("car", "traffic light")))
+    epochs = [
+        {"val_Class_IoU": {"traffic light": light}, "val_Class_F1": {"car": car},
+         "train_Class_Accuracy": {"car": 0.1}}
+        for light, car in ((0.2, None), (0.1, 0.4), (0.3, 0.4))
+    ]  # fmt: skip
+    assert [monitor.update(figures, epoch) for epoch, figures in enumerate(epochs, 1)] == improves
+
+
+def test_a_class_that_the_data_lacks_is_refused_with_a_suggestion():
+    names = figure_names(validates=True, classes=("car", "road"))
+    with pytest.raises(ConfigError, match="nothing called 'IoU/cat' is logged; did you mean 'IoU/car'?"):
+        Monitor("max IoU/cat", names)
