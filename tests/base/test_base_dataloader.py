@@ -183,7 +183,7 @@ def test_a_misspelt_argument_gets_a_hint():
     ({"val": True, "augment": True}, "exclude each other"),
     ({"val": True, "val_split": 0.5}, "val_split"),
     ({"scale": [2.0, 0.5]}, "scale"),
-    ({"crop_size": 0}, "at least 1"),
+    ({"crop_size": 0}, "between 1 and 32767"),
     ({"crop_size": [3]}, "crop_size"),
     ({"flip": 1.5}, "flip"),
     ({"rotate": "much"}, "rotate"),
