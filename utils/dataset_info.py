@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,8 +50,12 @@ class DatasetInfo:
             raise ValueError("two classes have the same name")
         if len(self.palette) != len(self.classes):
             raise ValueError(f"{len(self.palette)} colours for {len(self.classes)} classes")
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+        if any(type(value) is int and not 0 <= value <= 255 for colour in self.palette for value in colour):
+            raise ValueError("palette: values of 0 to 255 are expected")
+        if len(self.mean) != len(self.std) or not self.std or not min(self.std) > 0:
             raise ValueError("mean and std need the same length, and std above 0")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ValueError("mean and std must be finite")
         if self.label_ids and len(self.label_ids) != len(self.classes):
             raise ValueError(f"{len(self.label_ids)} label ids for {len(self.classes)} classes")
 
@@ -83,7 +88,18 @@ class DatasetInfo:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> DatasetInfo:
-        """Return the object that :meth:`to_plain` was called on."""
+        """Return the object that :meth:`to_plain` was called on.
+
+        Raises:
+            KeyError: a fact is missing.
+            TypeError: a fact has another type.
+            ValueError: a value is out of range.
+        """
+        number = (int, float)
+        for name, kinds in {"classes": (str,), "mean": number, "std": number, "label_ids": (int,)}.items():
+            values = plain[name]
+            if not isinstance(values, (list, tuple)) or any(type(value) not in kinds for value in values):
+                raise TypeError(f"{name}: expected a list of {kinds[-1].__name__}")
         return cls(
             classes=tuple(plain["classes"]),
             palette=tuple((int(r), int(g), int(b)) for r, g, b in plain["palette"]),

@@ -87,11 +87,18 @@ class ExportFacts:
             )
         try:
             facts = {name: json.loads(strings[name]) for name in wanted}
-            crop = facts["crop_size"]
+            crop, stride = facts["crop_size"], facts["stride"]
+            if type(stride) is not int or not 1 <= stride <= 4096:
+                raise ValueError(f"stride: expected a whole number of 1 to 4096, got {stride!r}")
+            sides = crop if isinstance(crop, list) else [crop]
+            if crop is not None and not (
+                len(sides) in (1, 2) and all(type(side) is int and side > 0 for side in sides)
+            ):
+                raise ValueError(f"crop_size: expected one or two whole numbers, got {crop!r}")
             return cls(
                 DatasetInfo.from_plain(facts),
-                int(facts["stride"]),
-                (int(crop[0]), int(crop[1])) if isinstance(crop, list) else crop,
+                stride,
+                (crop[0], crop[-1]) if isinstance(crop, list) else crop,
                 dict(facts["arch"]),
                 json.loads(strings.get("framework_version", '""')),
                 json.loads(strings.get("flip", "null")),

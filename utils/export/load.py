@@ -154,7 +154,9 @@ def load_exported(
         raise CheckpointError(f"{path}: no such model")
     kind = exported_format(path)
     if kind == "onnx":
-        return _with_facts(OnnxModel(path, device), path)
+        network, facts = _with_facts(OnnxModel(path, device), path)
+        _compare_outputs(network, facts, device, path)
+        return network, facts
     if not trust:
         raise ConfigError(
             f"{path}: is a program, which can do anything when it is opened; give --trust if you exported it "
@@ -173,6 +175,23 @@ def _with_facts(network: ExportedModel, path: Path) -> tuple[ExportedModel, Expo
     facts = ExportFacts.from_strings(network.metadata, path)
     network.stride = facts.stride
     return network, facts
+
+
+def _compare_outputs(network: ExportedModel, facts: ExportFacts, device: torch.device, path: Path) -> None:
+    """Run a small image, and refuse a file whose logits do not fit its facts."""
+    images = torch.zeros(1, facts.info.in_channels, 9, 8, device=device)
+    try:
+        shape = tuple(network(images).logits.shape)
+        on_grid: Callable[[Tensor], ExportedOutput] = getattr(network, "forward_coarse", network)
+        coarse = on_grid(images).logits.shape
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: does not fit its facts ({first_line(error)})") from error
+    expected = (1, facts.info.num_classes, 9, 8)
+    if shape != expected or len(coarse) != 4 or coarse[1] != expected[1]:
+        raise CheckpointError(
+            f"{path}: does not fit its facts: the logits of a 9 x 8 image have the shape {shape}, not {expected}; "
+            "only models written by export.py can be used here"
+        )
 
 
 def _load_script(path: Path, device: torch.device) -> tuple[Any, str]:

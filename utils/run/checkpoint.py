@@ -21,6 +21,7 @@ import torch
 
 from utils.errors import CheckpointError, StorageError, first_line
 from utils.export.contract import exported_format
+from utils.run.state import check_state
 from utils.system.files import replacing
 from utils.system.tensor_file import read_tensors
 
@@ -77,14 +78,15 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU after verifying its hash.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint of this program, or holds anything but
-            tensors and plain types (which is not executed).
+        CheckpointError: the file is missing, damaged, not a checkpoint of this program, holds anything but
+            tensors and plain types (which is not executed), or an entry of a wrong type or range.
     """
     path = _find(path)
     verify_checkpoint(path)
     state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of format {FORMAT} of this program")
+    check_state(state, path)
     return state
 
 

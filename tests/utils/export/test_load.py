@@ -13,6 +13,7 @@ from torch import nn
 from tests.checkpoints import make_info
 from tests.utils.export.networks import make_small, need
 from utils.errors import CheckpointError, ConfigError
+from utils.export.contract import ExportFacts
 from utils.export.load import OnnxModel, ProgramModel, _providers, load_exported
 
 CPU = torch.device("cpu")
@@ -109,3 +110,33 @@ def test_programs_compute_in_float32_whatever_surrounds_them():
         logits = model(images.bfloat16()).logits
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, layer(images.bfloat16().float()))
+
+
+def test_an_onnx_file_whose_logits_do_not_fit_its_facts_is_refused(tmp_path):
+    need("onnx")
+    need("onnxruntime")
+    import onnx
+    from onnx import TensorProto, helper
+
+    def save(classes: int, **changed: str):
+        value = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "h", "w"])
+            for name in ("images", "logits")
+        ]
+        graph = helper.make_graph(
+            [helper.make_node("Relu", ["images"], ["logits"])], "g", value[:1], value[1:]
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        facts = ExportFacts(make_info(classes), 4, 32, {"type": "UNet", "args": {}}).to_strings()
+        helper.set_model_props(model, {**facts, **changed})
+        onnx.save(model, tmp_path / "m.onnx")
+        return tmp_path / "m.onnx"
+
+    assert load_exported(save(3))[1].stride == 4
+    with pytest.raises(
+        CheckpointError, match=r"does not fit its facts: .* shape \(1, 3, 9, 8\), not \(1, 7, 9, 8\)"
+    ):
+        load_exported(save(7))
+    for name, text in (("stride", "0"), ("stride", '"4"'), ("crop_size", '"x"'), ("crop_size", "[1, 2, 3]")):
+        with pytest.raises(CheckpointError, match=f"the facts in the file are malformed: {name}"):
+            load_exported(save(3, **{name: text}))
