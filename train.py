@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     given = args.config or (args.resume in (None, "auto") and "config.json")
     source = read_config(given, args.set) if given else None
     from utils.config.printing import annotated
+    from utils.run.branch import branch_off, older_state
     from utils.system.logger import log_to_console
     from utils.training.continuation import continue_run
 
@@ -61,15 +62,17 @@ def run(args: argparse.Namespace) -> int:
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
         if args.plot_lr:
             return plot_learning_rates(experiment, args.plot_lr)
-        trainer = build_trainer(experiment, args.device, folder, check_only=args.check)
+        origin = older_state(args.resume, folder, checkpoint)
+        trainer = build_trainer(experiment, args.device, None if origin else folder, check_only=args.check)
     if checkpoint is not None:
         continue_run(trainer, checkpoint, experiment)
-    if args.check:
-        from utils.training.dry_run import dry_run
-
-        dry_run(trainer)
-    else:
+    if not args.check:
+        branch_off(trainer.run, origin, checkpoint)
         trainer.train()
+        return 0
+    from utils.training.dry_run import dry_run
+
+    dry_run(trainer)
     return 0
 
 
@@ -93,11 +96,7 @@ def find_start(args: argparse.Namespace, source: ConfigSource | None) -> Start:
 
 
 def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read and check a config file with ``key.path=value`` overrides.
-
-    Raises:
-        ConfigError: with every mistake, before anything is built.
-    """
+    """Read and check a config file with ``key.path=value`` overrides; a ConfigError names every mistake."""
     return check_experiment(read_config(path, overrides))
 
 

@@ -183,6 +183,33 @@ def test_an_allowed_learning_rate_is_the_one_trained_with(config, tmp_path):
     assert (record["epoch"], record["lr"]) == (3, [0.001])
 
 
+def test_an_old_checkpoint_continues_in_a_new_folder(config, tmp_path, capsys):
+    settings = ["--set", "trainer.epochs=4", "--set", "trainer.save_period=1"]
+    assert train.main(["-c", str(config), *settings]) == 0
+    old = run_dir(tmp_path)
+    before = {
+        path.name: path.read_bytes() for path in old.glob("*[!t]")
+    }  # this process still logs to log.txt
+    capsys.readouterr()
+    assert train.main(["--resume", str(old / "checkpoint-epoch2.pth")]) == 0
+    printed = "".join(capsys.readouterr())
+    assert {path.name: path.read_bytes() for path in old.glob("*[!t]")} == before
+    assert (
+        printed.count("older than the newest state of its run (epoch 4): continuing in a new run folder") == 1
+    )
+    (new,) = set((tmp_path / "saved" / "tiny").iterdir()) - {old}
+    one, two = (load_checkpoint(folder / "last.pth") for folder in (old, new))
+    assert all(torch.equal(one["model"][key], two["model"][key]) for key in one["model"])
+    records = [json.loads(line) for line in (new / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    best = load_checkpoint(new / "best_model.pth")["epoch"]
+    assert best == two["monitor"]["best_epoch"] + 1
+    assert (
+        train.main(["--resume", str(old / "checkpoint-epoch4.pth")]) == 0
+    )  # the newest state: the same folder
+    assert len(list((tmp_path / "saved" / "tiny").iterdir())) == 2
+
+
 def test_resume_from_damage(config, tmp_path, capsys):
     assert train.main(["-c", str(config)]) == 0
     folder = run_dir(tmp_path)

@@ -119,7 +119,7 @@ class RunFolder:
         sources = [path for path in (self.last, self.previous) if wrong and holds(path, state)]
         for path in wrong if sources else []:
             link_or_copy(sources[0], path)
-            logger.info("%s: written again, because the run ended while it was saved", path)
+            logger.info("%s: written, because the run folder lacked it", path)
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add one line to :attr:`metrics`.

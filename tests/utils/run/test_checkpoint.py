@@ -249,3 +249,17 @@ def test_random_state_round_trip(tmp_path):
     first = draws()
     restore_rng(load_checkpoint(tmp_path / "x.pth")["rng"])
     assert draws() == first
+
+
+def test_a_disk_that_fills_while_a_name_is_copied_leaves_every_file(saved, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(28, "No space left on device")
+
+    best = tmp_path / "best.pth"
+    best.write_text("old")
+    before = {path: path.read_bytes() for path in (saved, best)}
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("shutil.copyfile", refuse)
+    with pytest.raises(StorageError, match="No space left on device"):
+        save_checkpoint(saved, {"epoch": 4}, backup=tmp_path / "previous.pth", names=[best])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
