@@ -125,7 +125,7 @@ def test_a_network_that_decides_by_size_is_found_out(tmp_path, capsys, format_na
     path = small_checkpoint(tmp_path / "f.pth", INFO, "branch")
     target = path.with_suffix(SUFFIXES[format_name])
     target.write_text("an older file")
-    assert export.main(["-m", str(path), "-f", format_name]) == 2
+    assert export.main(["-m", str(path), "-f", format_name, "--trust"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "was not written" in line and "1x1x1" in line and "--format" in line
     assert target.read_text() == "an older file"
@@ -134,7 +134,7 @@ def test_a_network_that_decides_by_size_is_found_out(tmp_path, capsys, format_na
 
 def test_a_network_that_cannot_be_recorded_is_one_line_with_a_remedy(tmp_path, capsys):
     path = small_checkpoint(tmp_path / "f.pth", INFO, "value")
-    assert export.main(["-m", str(path), "-f", "torch-export"]) == 2
+    assert export.main(["-m", str(path), "-f", "torch-export", "--trust"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "cannot hold this network" in line and "--format torchscript" in line
 
@@ -267,7 +267,7 @@ def test_a_network_with_a_grid_of_its_own_predicts_the_same_masks(photos, tmp_pa
     """Multi-scale prediction resizes the coarse logits itself, where the format holds them."""
     need(format_name)
     path = small_checkpoint(tmp_path / "f.pth", INFO, "grid")
-    assert export.main(["-m", str(path), "-f", format_name]) == 0
+    assert export.main(["-m", str(path), "-f", format_name, "--trust"]) == 0
     for mode in ("whole", "multiscale"):
         expected = infer([path], photos, tmp_path / f"a{mode}", "--mode", mode)
         found = infer(
