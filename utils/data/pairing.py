@@ -64,7 +64,7 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
     require_folder(folder)
     _require_access(folder)
     entries = list(folder.iterdir())
-    _warn_dangling(folder, [p for p in entries if p.suffix.lower() in suffixes and not p.exists()])
+    _warn_dangling(folder, entries)
     return sorted(
         path for path in entries
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
@@ -76,10 +76,13 @@ def _require_access(folder: Path) -> None:
         raise DataError(f"{folder}: no permission to read this folder", kind="unreadable", paths=[folder])
 
 
-def _warn_dangling(folder: Path, links: Sequence[Path]) -> None:
-    if links:
+def _warn_dangling(folder: Path, paths: Iterable[Path]) -> None:
+    """Count and name the images among ``paths`` that are links to nothing."""
+    links = [path for path in paths if path.is_symlink() and path.suffix.lower() in IMAGE_SUFFIXES]
+    dangling = [path for path in links if not path.exists()]
+    if dangling:
         text = "%s: %d links lead nowhere and are left out: %s"
-        logger.warning(text, folder, len(links), name_some(links))
+        logger.warning(text, folder, len(dangling), name_some(dangling))
 
 
 def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False) -> dict[str, Path]:
@@ -106,11 +109,10 @@ def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False
     ending = suffix.removesuffix(extension)
     _require_access(folder)
     found: dict[str, Path] = {}
-    dangling: list[Path] = []
-    for path in sorted(folder.glob(pattern)):
+    paths = sorted(folder.glob(pattern))
+    _warn_dangling(folder, paths)
+    for path in paths:
         relative = path.relative_to(folder)
-        if path.is_symlink() and not path.exists() and path.suffix.lower() in IMAGE_SUFFIXES:
-            dangling.append(path)
         if not _is_wanted(path, relative, extension, ending):
             continue
         named = without_spelt_out(relative, pattern) if varying else relative
@@ -122,7 +124,6 @@ def find_files(root: Path, text: str, suffix: str = "", *, varying: bool = False
                 kind="duplicate",
                 paths=[path, other],
             )
-    _warn_dangling(folder, dangling)
     if not found:
         raise DataError(
             f"{folder}: no image files" + (f" that end in '{suffix}'" if suffix else ""),

@@ -95,26 +95,40 @@ def _paired(
         masks: the folder of the masks of each; ``None`` where both kinds share the folders.
         roles: position and names of the part in which the couples differ.
     """
-    image_files = [file for _, files in images for file in files]
-    mask_files = image_files if masks is None else [file for _, files in masks for file in files]
+    others = images if masks is None else masks
+    image_files, mask_files = _files(images), _files(others)
     image_endings = {"", _common_ending(image_files)}
     mask_endings = _frequent_endings(mask_files) if masks is None else {"", _common_ending(mask_files)}
     for image_ending, mask_ending in product(sorted(image_endings), sorted(mask_endings)):
-        pairs: list[tuple[Path, Path]] = []
-        unpaired: list[Path] = []
-        for (_, own), (_, theirs) in zip(images, images if masks is None else masks, strict=True):
-            matched, alone = _match_names(own, image_ending, theirs, mask_ending)
-            pairs += matched
-            unpaired += alone
-        if not pairs:
-            continue
-        image_text = _pattern([folder for folder, _ in images], roles and roles[0])
-        mask_text = _pattern([folder for folder, _ in masks or images], roles and roles[0])
-        if masks is None:  # the extension, else the ending, separates the two kinds of files
-            image_text = image_text.removesuffix("/*")
-            suffix = _common_suffix(sorted([*(image for image, _ in pairs), *unpaired]))
-            image_text = (Path(image_text) / f"*{suffix}").as_posix()
-        yield FolderPairs(image_text, mask_text, image_ending, mask_ending, pairs, unpaired)
+        pairs, unpaired = _match_folders(images, image_ending, others, mask_ending)
+        if pairs:
+            texts = [
+                _pattern([folder for folder, _ in part], roles and roles[0]) for part in (images, others)
+            ]
+            if masks is None:  # the extension, else the ending, separates the two kinds of files
+                suffix = _common_suffix(sorted([*(image for image, _ in pairs), *unpaired]))
+                texts[0] = (Path(texts[0].removesuffix("/*")) / f"*{suffix}").as_posix()
+            yield FolderPairs(texts[0], texts[1], image_ending, mask_ending, pairs, unpaired)
+
+
+def _files(folders: Sequence[tuple[Path, list[Path]]]) -> list[Path]:
+    return [file for _, files in folders for file in files]
+
+
+def _match_folders(
+    images: Sequence[tuple[Path, list[Path]]],
+    image_ending: str,
+    masks: Sequence[tuple[Path, list[Path]]],
+    mask_ending: str,
+) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Return the pairs of each couple of folders, and the images without a mask."""
+    pairs: list[tuple[Path, Path]] = []
+    unpaired: list[Path] = []
+    for (_, own), (_, theirs) in zip(images, masks, strict=True):
+        matched, alone = _match_names(own, image_ending, theirs, mask_ending)
+        pairs += matched
+        unpaired += alone
+    return pairs, unpaired
 
 
 def _pattern(folders: Sequence[Path], role: int | None) -> str:
