@@ -52,12 +52,15 @@ class DatasetInfo:
             raise ValueError(f"{len(self.palette)} colours for {len(self.classes)} classes")
         if any(type(value) is int and not 0 <= value <= 255 for colour in self.palette for value in colour):
             raise ValueError("palette: values of 0 to 255 are expected")
+        if self.label_ids and len(self.label_ids) != len(self.classes):
+            raise ValueError(f"{len(self.label_ids)} label ids for {len(self.classes)} classes")
+        self._check_normalisation()
+
+    def _check_normalisation(self) -> None:
         if len(self.mean) != len(self.std) or not self.std or not min(self.std) > 0:
             raise ValueError("mean and std need the same length, and std above 0")
         if not all(map(math.isfinite, (*self.mean, *self.std))):
             raise ValueError("mean and std must be finite")
-        if self.label_ids and len(self.label_ids) != len(self.classes):
-            raise ValueError(f"{len(self.label_ids)} label ids for {len(self.classes)} classes")
 
     @property
     def num_classes(self) -> int:

@@ -87,18 +87,11 @@ class ExportFacts:
             )
         try:
             facts = {name: json.loads(strings[name]) for name in wanted}
-            crop, stride = facts["crop_size"], facts["stride"]
-            if type(stride) is not int or not 1 <= stride <= 4096:
-                raise ValueError(f"stride: expected a whole number of 1 to 4096, got {stride!r}")
-            sides = crop if isinstance(crop, list) else [crop]
-            if crop is not None and not (
-                len(sides) in (1, 2) and all(type(side) is int and side > 0 for side in sides)
-            ):
-                raise ValueError(f"crop_size: expected one or two whole numbers, got {crop!r}")
+            _check_numbers(facts["stride"], facts["crop_size"])
             return cls(
                 DatasetInfo.from_plain(facts),
-                stride,
-                (crop[0], crop[-1]) if isinstance(crop, list) else crop,
+                facts["stride"],
+                _as_crop_size(facts["crop_size"]),
                 dict(facts["arch"]),
                 json.loads(strings.get("framework_version", '""')),
                 json.loads(strings.get("flip", "null")),
@@ -106,3 +99,17 @@ class ExportFacts:
             )
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CheckpointError(f"{path}: the facts in the file are malformed: {error}") from error
+
+
+def _check_numbers(stride: Any, crop: Any) -> None:
+    """Raise ValueError for a stride or a crop size of another type, or out of range."""
+    if type(stride) is not int or not 1 <= stride <= 4096:
+        raise ValueError(f"stride: expected a whole number of 1 to 4096, got {stride!r}")
+    sides = crop if isinstance(crop, list) else [crop]
+    whole = len(sides) in (1, 2) and all(type(side) is int and side > 0 for side in sides)
+    if crop is not None and not whole:
+        raise ValueError(f"crop_size: expected one or two whole numbers, got {crop!r}")
+
+
+def _as_crop_size(crop: Any) -> Any:
+    return (crop[0], crop[-1]) if isinstance(crop, list) else crop

@@ -30,10 +30,7 @@ def check_state(state: Mapping[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: an entry has another type or is out of range; the message names it.
     """
-    if "optimizer" in state and "rng" in state:
-        missing = [name for name in _OF_A_RUN if name not in state]
-        if missing:
-            raise CheckpointError(f"{path}: is no complete state of a run: {', '.join(missing)} missing")
+    _check_complete(state, path)
     for name, (expected, fits) in _SCHEMA.items():
         if name in state and not fits(state[name]):
             raise CheckpointError(f"{path}: {name}: expected {expected}, got {_show(state[name])}")
@@ -46,6 +43,12 @@ def check_state(state: Mapping[str, Any], path: Path) -> None:
         raise CheckpointError(
             f"{path}: step: {state['step']} of {state['iters_per_epoch']} batches of an epoch"
         )
+
+
+def _check_complete(state: Mapping[str, Any], path: Path) -> None:
+    missing = [name for name in _OF_A_RUN if name not in state]
+    if "optimizer" in state and "rng" in state and missing:
+        raise CheckpointError(f"{path}: is no complete state of a run: {', '.join(missing)} missing")
 
 
 def is_crop_size(value: Any) -> bool:
