@@ -228,10 +228,17 @@ class BaseDataLoader(DataLoader[Any], ABC):
                 if isinstance(batch, SegwrightError):
                     raise batch
                 yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise DataError(WORKER_DIED) from error
+        except (SegwrightError, OSError, RuntimeError) as error:
+            self._stop_workers()
+            if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+                raise DataError(WORKER_DIED) from error
+            raise
+
+    def _stop_workers(self) -> None:
+        """End the workers now: at exit they would be terminated, which torch reports as a second error."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _sizes_that_differ(dataset: BaseDataSet, batch_size: int) -> list[Size | None] | None:

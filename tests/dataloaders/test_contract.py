@@ -197,8 +197,9 @@ _REQUIRED = {
 }
 _COMMON = {
     "base_size": None, "crop_size": None, "augment": None, "scale": None, "flip": True, "vertical_flip": False,
-    "rotate": False, "elastic": False, "grid": False, "blur": False, "brightness": 0.0, "contrast": 0.0,
-    "saturation": 0.0, "hue": 0.0, "albumentations": None, "min_valid": 0.0, "class_crop": 0.0, "cache": None,
+    "flip_pairs": None, "rotate": False, "elastic": False, "grid": False, "blur": False, "brightness": 0.0,
+    "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "albumentations": None,
+    "min_valid": 0.0, "class_crop": 0.0, "cache": None,
     "val": False, "return_id": False,
 }  # fmt: skip
 
@@ -225,4 +226,4 @@ def test_options_that_results_do_not_depend_on_may_change(name):
     assert {key for key in annotations if may_change(annotations[key], "val_loader")} == free | {"batch_size"}
     assert not accepts(0, annotations["batch_size"]) and accepts(None, annotations["cache"])
     assert describe(annotations["worker_type"]) == "one of 'thread', 'process'"
-    assert describe(annotations["num_workers"]) == "a whole number, at least 0"
+    assert describe(annotations["num_workers"]) == "a whole number, between 0 and 1024"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from utils.system.patterns import fixed_part
 __all__ = ["MOST_VALUES", "FolderPairs", "find_pairs"]
 
 _TRIED = 7  # pairs of a candidate that are opened; most of them decide
+_OF_IMAGES = re.compile("image|img|photo|pict|input|scan|frame|rgb")
+_OF_MASKS = re.compile("mask|label|truth|gt|annot|segm|target|manual")
 MOST_VALUES = 64  # a file with more distinct values than this is a photo, not a mask
 _TRAIN, _VAL = ("train", "training"), ("val", "validation", "valid", "test")
 
@@ -101,12 +104,24 @@ def _score(candidate: FolderPairs) -> tuple[int, int, int, int]:
 def _problems(root: Path, pairs: list[tuple[Path, Path]]) -> list[str]:
     """Return why some of the pairs that are tried are no image with its mask."""
     step = max(len(pairs) // _TRIED, 1)
-    found = (_problem(root / image, root / mask) for image, mask in pairs[::step][:_TRIED])
+    found = (
+        _problem(root / image, root / mask, named=_roles_are_named(image, mask))
+        for image, mask in pairs[::step][:_TRIED]
+    )
     return [problem for problem in found if problem]
 
 
-def _problem(image: Path, mask: Path) -> str:
-    """Return why two files are no image and its mask; empty where they are."""
+def _roles_are_named(image: Path, mask: Path) -> bool:
+    """Return whether the paths say which file is the image: ``images/1.png`` and ``masks/1.png``."""
+    words = image.as_posix().lower(), mask.as_posix().lower()
+    return bool(_OF_IMAGES.search(words[0]) and _OF_MASKS.search(words[1]) and not _OF_MASKS.search(words[0]))
+
+
+def _problem(image: Path, mask: Path, *, named: bool) -> str:
+    """Return why two files are no image and its mask; empty where they are.
+
+    Binarised documents and drawings have few values too; they are images where their names say so.
+    """
     try:
         values = len(count_mask_values(mask))
         if values > MOST_VALUES:
@@ -116,7 +131,7 @@ def _problem(image: Path, mask: Path) -> str:
         return str(error)
     if (height, width) != (rows, columns):
         return f"{image} is {width}x{height} pixels, {mask} {columns}x{rows}"
-    if 1 < _count_values(image) <= MOST_VALUES:
+    if not named and 1 < _count_values(image) <= MOST_VALUES:
         return f"{image} and {mask} both hold as few values as masks"
     return ""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
+from typing import Any
 
 import pytest
 import torch
 
 from tests.experiments import experiment_of
+from tests.parts import make_trainer
 from tests.utils.config.test_changes import CONFIG
 from utils.errors import CheckpointError, ConfigError
 from utils.run.checkpoint import save_checkpoint
@@ -16,11 +18,22 @@ from utils.run.find import find_checkpoint
 from utils.run.resume import find_run, load_resumed, refuse_changes
 
 
+@pytest.fixture(scope="module", autouse=True)
+def state(tmp_path_factory):
+    """The state of a run that has not begun."""
+    trainer = make_trainer(tmp_path_factory.mktemp("state") / "run")
+    STATE.update(trainer.state_dict())
+    trainer.run.close()
+
+
+STATE: dict[str, Any] = {}
+
+
 def run(parent, name, age, files=("last.pth",)):
     folder = parent / "run" / name
     folder.mkdir(parents=True)
     for file in files:
-        save_checkpoint(folder / file, {"rng": {}, "optimizer": {}, "epoch": age, "w": torch.zeros(1)})
+        save_checkpoint(folder / file, {**STATE, "epoch": age})
         os.utime(folder / file, (1_000_000 - age, 1_000_000 - age))
     return folder
 
@@ -63,7 +76,7 @@ def test_where_the_newest_states_are_damaged_the_whole_ones_are_named(tmp_path):
 
 def test_a_file_that_holds_a_model_only_cannot_be_continued(tmp_path):
     path = tmp_path / "model.pth"
-    save_checkpoint(path, {"model": {}})
+    save_checkpoint(path, {"model": {"weight": torch.zeros(1)}})
     with pytest.raises(CheckpointError, match="holds a model only"):
         load_resumed(str(path), tmp_path)
 

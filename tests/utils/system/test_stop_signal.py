@@ -12,6 +12,14 @@ import pytest
 from utils.system.stop_signal import StopSignal
 
 
+@pytest.fixture(autouse=True)
+def a_terminal_that_can_be_lost():
+    """The tests may run under nohup, which ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_becomes_a_flag_and_the_old_handler_returns(number, caplog):
     before = signal.getsignal(number)

@@ -18,7 +18,7 @@ from base import SegmentationOutput
 from tests.parts import RandomBatches, TinyNet, make_trainer
 from trainer import Trainer
 from utils.config.sections import SchedulerSection
-from utils.errors import Interrupted, NonFiniteError
+from utils.errors import ConfigError, Interrupted, NonFiniteError
 from utils.run.checkpoint import load_checkpoint
 from utils.training.dry_run import dry_run
 
@@ -141,7 +141,7 @@ def test_an_auxiliary_head_with_a_class_too_few_fails(tmp_path):
             return SegmentationOutput(logits, (logits[:, :-1],)) if self.training else logits
 
     trainer = make(tmp_path / "run", model=Short(3))
-    with pytest.raises(IndexError, match="out of bounds"):
+    with pytest.raises(ConfigError, match=r"returned the shape \(2, 2, 16, 16\); expected \(N, 3, H, W\)"):
         dry_run(trainer)
 
 
