@@ -23,17 +23,20 @@ from tests.conftest import ROOT
 PROGRAMS = {path.stem for path in ROOT.glob("*.py")}
 
 
+@pytest.mark.slow
 def test_every_room_imports_lower_layers_only():
     climbing = [f"{here} imports {there}" for here, there in arrows() if floor_of(there) >= floor_of(here)]
     assert not climbing
 
 
+@pytest.mark.slow
 def test_no_program_imports_another():
     for file in files():
         programs = {name for name in imported_modules(file) if name in PROGRAMS - {"trainer"}}
         assert not programs, f"{file} imports {programs}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", NEVER)
 def test_a_program_does_without_rooms_that_it_does_not_need(program):
     reached, waiting = set(), [program]
@@ -48,6 +51,7 @@ def test_a_program_does_without_rooms_that_it_does_not_need(program):
     assert len(rooms) > 3 and not rooms & NEVER[program]
 
 
+@pytest.mark.slow
 def test_catalogues_import_nothing_heavy_and_change_nothing():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import logging, random, torch, numpy\n"
@@ -68,12 +72,14 @@ def test_nothing_is_unfinished(words):
         assert words not in file.read_text(encoding="utf-8"), file
 
 
+@pytest.mark.slow
 def test_functions_and_files_stay_small():
     assert [name for lines, name in longest_functions() if lines > 50] == []
     assert [name for lines, name in longest_files() if lines > 300] == []
     assert len((ROOT / "train.py").read_text(encoding="utf-8").splitlines()) <= 180
 
 
+@pytest.mark.slow
 def test_the_structure_can_be_printed():
     command = [sys.executable, "-m", "tests.architecture"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -29,6 +29,7 @@ def config(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_pixel_of_37_in_one_of_a_hundred_masks(config, capsys):
     mask = blocks((32, 32), list(range(12)), 57)
     mask[3, 4] = 37
@@ -54,6 +55,7 @@ def flip(path):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "words"), [
     (lambda root: (root / "train" / "031.jpg").write_bytes(b""), "031.jpg: the file is empty"),
     (lambda root: cut(root / "train" / "031.jpg", 0.05), "031.jpg: "),
@@ -90,6 +92,7 @@ def folder_config(root, size, name="a", runs="saved"):
     return str(root / "c.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3)])
 def test_tiny_and_thin_images_are_padded_and_trained_on(tmp_path, monkeypatch, size):
     monkeypatch.chdir(tmp_path)
@@ -97,6 +100,7 @@ def test_tiny_and_thin_images_are_padded_and_trained_on(tmp_path, monkeypatch, s
     assert list(tmp_path.rglob("best_model.pth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ü ñ 图", "quote'\".", "new\nline", "-dash", "n" * 200, "[x]*?", "%d {0} $HOME"]
 )

@@ -130,6 +130,7 @@ def test_images_that_train_refuses_to_validate_on_are_an_error(data, capsys):
     assert check_data.main(["--config", str(data / "config.json"), "--set", "allow_overlap=true"]) == 0
 
 
+@pytest.mark.slow
 def test_a_batch_larger_than_the_images_is_an_error_as_in_training(data, capsys):
     """D25."""
     code, text, plain = run(data, capsys, batch_size=7)

@@ -53,6 +53,7 @@ def test_shipped_configs_are_right(file: Path):
     experiment_of(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
 def test_every_misspelt_key_is_named(file: Path):
     config = load(file)
@@ -66,6 +67,7 @@ def test_every_misspelt_key_is_named(file: Path):
         assert_clear(problems_of(mutated), (*path[:-1], wrong))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
 def test_every_removed_key_is_named_or_has_a_default(file: Path):
     config = load(file)
@@ -79,6 +81,7 @@ def test_every_removed_key_is_named_or_has_a_default(file: Path):
             experiment_of(mutated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda p: p.name)
 def test_every_wrong_value_is_named_or_valid(file: Path):
     config = load(file)
@@ -107,6 +110,7 @@ def test_the_older_smp_form_is_among_the_recipes():
     assert arch["type"] == "SMP" and arch["args"]["architecture"] == raw["smp_args"]["type"]
 
 
+@pytest.mark.slow
 def test_a_value_that_passes_the_check_trains_or_is_refused_in_one_line(tmp_path, monkeypatch):
     """Build (not train) every mutation of the embedded default that the signatures let through."""
     import train

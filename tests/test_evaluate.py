@@ -48,6 +48,7 @@ def read(output: Path) -> dict:
     return json.loads((output / "metrics.json").read_text(), parse_constant=pytest.fail)
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_confusion_matrix(model, tmp_path, capsys):
     assert run(model, tmp_path, "--precision", "fp32") == 0
     args = inference.parse_arguments(
@@ -69,6 +70,7 @@ def test_the_figures_are_those_of_the_confusion_matrix(model, tmp_path, capsys):
     assert {"worst.jpg", "best.jpg", "per_image.csv", "confusion.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "sliding"])
 def test_readers_change_nothing(model, tmp_path, mode):
     tables = []
@@ -81,6 +83,7 @@ def test_readers_change_nothing(model, tmp_path, mode):
     assert images[0] == images[1]
 
 
+@pytest.mark.slow
 def test_training_options_do_not_reach_the_images(model, tmp_path):
     """The train split is read whole although the training cropped and scaled it."""
     path = make_checkpoint(tmp_path / "m.pth", info(), train_loader=TRAIN)
@@ -89,6 +92,7 @@ def test_training_options_do_not_reach_the_images(model, tmp_path):
     assert 0.7 * 5 * 48 * 48 < pixels <= 5 * 48 * 48
 
 
+@pytest.mark.slow
 def test_the_part_that_val_split_kept_back_is_the_default(tmp_path):
     train = {**TRAIN, "args": {**TRAIN["args"], "val_split": 2}}
     path = make_checkpoint(tmp_path / "m.pth", info(), train_loader=train)
@@ -96,12 +100,14 @@ def test_the_part_that_val_split_kept_back_is_the_default(tmp_path):
     assert read(tmp_path / "out")["protocol"]["images"] == 2
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_evaluated_like_a_model(model, tmp_path):
     other = make_checkpoint(tmp_path / "b.pth", info(), seed=1, val_loader=LOADER)
     assert run(model, tmp_path / "out", "--model", str(model), str(other), "--rule", "majority") == 0
     assert read(tmp_path / "out")["protocol"]["rule"] == "majority"
 
 
+@pytest.mark.slow
 def test_results_are_written_in_original_ids(tmp_path):
     facts = info()
     path = make_checkpoint(tmp_path / "m.pth", facts, val_loader=LOADER)
@@ -141,6 +147,7 @@ def test_cityscapes_own_tool_reads_the_results_and_agrees(tmp_path, monkeypatch)
         assert np.isnan(other) if value is None else value == pytest.approx(other, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sections", "options", "words"),
     [
@@ -158,6 +165,7 @@ def test_what_cannot_be_evaluated_is_exit_2(tmp_path, capsys, sections, options,
     assert words in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_other_classes_are_refused(tmp_path, capsys):
     path = make_checkpoint(tmp_path / "m.pth", val_loader=LOADER)
     assert run(path, tmp_path / "out") == 2

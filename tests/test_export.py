@@ -78,6 +78,7 @@ def alone(path: Path) -> Callable[[torch.Tensor], np.ndarray]:
     return run
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_average_weights(checkpoint, exported, opened):
     model, facts = export.load(checkpoint)
     runtime = alone(exported)
@@ -102,6 +103,7 @@ def test_the_file_carries_the_facts(opened):
     assert facts.framework_version == __version__
 
 
+@pytest.mark.slow
 def test_the_table_says_equal(checkpoint, tmp_path, capsys):
     assert (
         export.main(
@@ -119,6 +121,7 @@ def test_the_table_says_equal(checkpoint, tmp_path, capsys):
 # ---- what cannot be exported ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_a_network_that_decides_by_size_is_found_out(tmp_path, capsys, format_name):
     need(format_name)
@@ -132,6 +135,7 @@ def test_a_network_that_decides_by_size_is_found_out(tmp_path, capsys, format_na
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_recorded_is_one_line_with_a_remedy(tmp_path, capsys):
     path = small_checkpoint(tmp_path / "f.pth", INFO, "value")
     assert export.main(["-m", str(path), "-f", "torch-export", "--trust"]) == 2
@@ -194,6 +198,7 @@ def infer(models: list[Path], photos: Path, output: Path, *options: str) -> dict
     return masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
 def test_masks_are_those_of_the_checkpoint_in_every_mode(checkpoint, opened, photos, mode):
     options = PredictOptions(mode=mode, window=(32, 48))
@@ -222,6 +227,7 @@ def test_the_documented_program_is_all_that_an_onnx_file_needs(exported, photos,
         assert np.array_equal(np.array(mask), expected) and mask.getpalette()[3:6] == [128, 0, 0]
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_a_member_like_any_other(checkpoint, exported, photos, tmp_path):
     other = make_checkpoint(tmp_path / "other.pth", INFO, seed=1)
     expected = infer([checkpoint, other], photos, tmp_path / "a", "--mode", "whole", "--overlay")
@@ -233,6 +239,7 @@ def test_an_exported_model_is_a_member_like_any_other(checkpoint, exported, phot
     assert summaries[0]["class_shares"] == summaries[1]["class_shares"]
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_evaluated_with_the_config_of_its_training(
     checkpoint, exported, photos, tmp_path, capsys
 ):
@@ -262,6 +269,7 @@ def test_an_exported_model_is_evaluated_with_the_config_of_its_training(
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_a_network_with_a_grid_of_its_own_predicts_the_same_masks(photos, tmp_path, format_name):
     """Multi-scale prediction resizes the coarse logits itself, where the format holds them."""

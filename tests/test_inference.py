@@ -77,6 +77,7 @@ def test_a_folder_of_runs_means_the_best_model_of_the_newest(tmp_path):
     assert find_checkpoint(older) == older
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
 def test_a_folder_becomes_palette_masks(model, tmp_path, mode):
     photo(tmp_path / "in" / "a.jpg", (40, 30))
@@ -92,6 +93,7 @@ def test_a_folder_becomes_palette_masks(model, tmp_path, mode):
     assert sum(summary["class_shares"].values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_masks_are_those_of_the_predictor(model, tmp_path):
     path = photo(tmp_path / "a.png", (50, 40))
     assert infer(model, path, tmp_path / "out", "--mode", "sliding", "--precision", "fp32") == 0
@@ -140,6 +142,7 @@ def test_no_image_is_exit_2(model, tmp_path, capsys, images):
     assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]) == 1
 
 
+@pytest.mark.slow
 def test_inputs_by_pattern_list_and_extension(model, tmp_path):
     photo(tmp_path / "in" / "a.jpg")
     photo(tmp_path / "in" / "deep" / "b.JPG", format="JPEG")
@@ -169,6 +172,7 @@ def test_names_that_would_still_collide_are_refused_before_any_work(model, tmp_p
     assert "a_jpg" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ü ñ 图.png", "quote'\".png", "new\nline.png", "-dash.png", "n" * 200 + ".png", "[x].png"]
 )
@@ -218,6 +222,7 @@ def test_photos_are_turned_as_they_are_displayed(model, tmp_path, orientation):
     assert size_of(tmp_path / "out" / "a.png") == ((40, 20) if orientation < 5 else (20, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3)])
 @pytest.mark.parametrize("mode", ["whole", "sliding", "multiscale"])
 def test_tiny_and_thin_images(model, tmp_path, size, mode):
@@ -232,6 +237,7 @@ def test_a_decompression_bomb_is_refused(model, tmp_path, capsys):
     assert "10,000 pixels" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_all_kinds_of_output(tmp_path):
     info = make_info(label_ids=(7, 8, 11, 33))
     model = make_checkpoint(tmp_path / "m.pth", info)
@@ -250,6 +256,7 @@ def test_all_kinds_of_output(tmp_path):
     assert size_of(tmp_path / "out" / "a.b.overlay.jpg")[1] > 30
 
 
+@pytest.mark.slow
 def test_a_rerun_gives_the_same_bytes_and_skip_existing_continues(model, tmp_path):
     for name in ("a.png", "b.png"):
         photo(tmp_path / "in" / name)
@@ -265,6 +272,7 @@ def test_a_rerun_gives_the_same_bytes_and_skip_existing_continues(model, tmp_pat
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_only_whole_files(model, tmp_path, monkeypatch):
     from utils.inference.outputs import ResultWriter
 
@@ -292,6 +300,7 @@ def test_an_interrupted_run_leaves_only_whole_files(model, tmp_path, monkeypatch
     assert found == expected
 
 
+@pytest.mark.slow
 def test_results_inside_the_folder_are_no_inputs_of_a_second_run(model, tmp_path):
     photo(tmp_path / "a.jpg")
     for _ in range(2):
@@ -342,6 +351,7 @@ def test_an_output_that_is_a_file_is_exit_4(model, tmp_path):
     assert infer(model, tmp_path / "a.jpg", tmp_path / "out", "--mode", "whole") == 4
 
 
+@pytest.mark.slow
 def test_grey_models_take_any_photo(tmp_path):
     model = make_checkpoint(tmp_path / "m.pth", make_info(2, channels=1))
     assert infer(model, photo(tmp_path / "a.jpg"), tmp_path / "out", "--mode", "whole") == 0
@@ -396,6 +406,7 @@ def test_keeping_freed_memory_can_be_turned_off(model, monkeypatch, options):
     assert len(calls) == (not options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 2])
 def test_memory_does_not_grow_with_the_number_of_images(model, tmp_path, monkeypatch, members):
     """Of 50 images, those in memory at once are the few that wait to be predicted or written."""

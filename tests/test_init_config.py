@@ -31,6 +31,7 @@ def run(root, capsys, *extra, code=0):
     return json.loads(output.read_text()), printed.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [
     {"images": "imgs", "masks": "masks"},
     {"images": "train", "masks": "train_masks", "ending": "_mask", "mask": ".gif"},
@@ -58,6 +59,7 @@ def test_folders_of_splits_are_found(tmp_path, capsys):
     assert "val_fraction" not in train
 
 
+@pytest.mark.slow
 def test_255_beside_indices_is_void_and_gaps_are_mapped(tmp_path, capsys):
     write(tmp_path, "i", "m", values=(0, 1, 2, 255))
     args = run(tmp_path, capsys)[0]["train_loader"]["args"]
@@ -108,6 +110,7 @@ def test_views_of_one_object_stay_in_one_split(tmp_path, capsys):
     assert cars[0] and cars[1] and not cars[0] & cars[1] and "together" in text
 
 
+@pytest.mark.slow
 def test_the_config_trains(tmp_path, capsys, monkeypatch):
     import train
 
@@ -142,6 +145,7 @@ def test_wrong_number_of_class_names(tmp_path, capsys):
     assert "3 names for the 2 values found" in run(tmp_path, capsys, "--classes", "a,b,c", code=2)[1]
 
 
+@pytest.mark.slow
 def test_photos_are_not_taken_for_masks(tmp_path, capsys):
     write(tmp_path, "i", "m")
     for number in range(6):  # the same images once more, smaller

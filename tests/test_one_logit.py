@@ -63,6 +63,7 @@ def config(data):
     return path
 
 
+@pytest.mark.slow
 def test_from_config_to_report(config, data, capsys):
     assert train.main(["-c", str(config), "--check"]) == 0
     assert train.main(["-c", str(config)]) == 0
@@ -117,6 +118,7 @@ def test_every_loss_sees_a_sigmoid():
     assert LovaszSoftmax(exact=True)(logits, target).isfinite()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["PSPNet", "FCN8s"])
 def test_output_is_two_classes_in_training_and_evaluation(name):
     backbone = {"PSPNet": "resnet18", "FCN8s": "vgg11"}[name]

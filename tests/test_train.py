@@ -79,6 +79,7 @@ def start(*argv: str | Path, **kwargs) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_trains_and_leaves_a_complete_run_folder(config, tmp_path):
     assert train.main(["-c", str(config), "--set", "trainer.tensorboard=true"]) == 0
     folder = run_dir(tmp_path)
@@ -93,6 +94,7 @@ def test_trains_and_leaves_a_complete_run_folder(config, tmp_path):
     assert load_checkpoint(folder / "best_model.pth")["arch"]["type"] == "UNet"
 
 
+@pytest.mark.slow
 def test_check_leaves_nothing_behind(config, tmp_path):
     process = start("-c", config, "--check")
     output, _ = process.communicate(timeout=120)
@@ -101,6 +103,7 @@ def test_check_leaves_nothing_behind(config, tmp_path):
     assert not any((tmp_path / "saved").rglob("*.pth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, workers):
     setting = ["--set", f"train_loader.args.num_workers={workers}", "--set", "trainer.epochs=3"]
@@ -118,6 +121,7 @@ def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, w
     assert all(torch.equal(one["model"][key], two["model"][key]) for key in one["model"])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path):
     setting = ["--set", "trainer.epochs=3"]
     assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
@@ -132,11 +136,13 @@ def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path):
     assert all(torch.equal(one["model"][key], two["model"][key]) for key in one["model"])
 
 
+@pytest.mark.slow
 def test_resume_auto_without_a_run_starts_one(config, tmp_path, caplog):
     assert train.main(["-c", str(config), "--resume", "auto", "--set", "trainer.epochs=1"]) == 0
     assert (run_dir(tmp_path) / "last.pth").exists()
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
     assert train.main(["-c", str(config)]) == 0
     before = (run_dir(tmp_path) / "last.pth").read_bytes()
@@ -144,6 +150,7 @@ def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
     assert (run_dir(tmp_path) / "last.pth").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_resume_refuses_another_experiment(config, tmp_path, capsys):
     assert train.main(["-c", str(config)]) == 0
     folder = str(run_dir(tmp_path))
@@ -160,6 +167,7 @@ def test_resume_refuses_another_experiment(config, tmp_path, capsys):
     assert load_checkpoint(Path(folder) / "last.pth")["epoch"] == 4
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_extended_at_a_rate_above_zero(config, tmp_path, capsys):
     assert train.main(["-c", str(config)]) == 0
     folder = run_dir(tmp_path)
@@ -174,6 +182,7 @@ def test_a_finished_run_is_extended_at_a_rate_above_zero(config, tmp_path, capsy
     assert "trainer.epochs: 3 is too few: the run has reached epoch 4" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_allowed_learning_rate_is_the_one_trained_with(config, tmp_path):
     assert train.main(["-c", str(config), "--set", "lr_scheduler=null"]) == 0
     folder = run_dir(tmp_path)
@@ -183,6 +192,7 @@ def test_an_allowed_learning_rate_is_the_one_trained_with(config, tmp_path):
     assert (record["epoch"], record["lr"]) == (3, [0.001])
 
 
+@pytest.mark.slow
 def test_an_old_checkpoint_continues_in_a_new_folder(config, tmp_path, capsys):
     settings = ["--set", "trainer.epochs=4", "--set", "trainer.save_period=1"]
     assert train.main(["-c", str(config), *settings]) == 0
@@ -210,6 +220,7 @@ def test_an_old_checkpoint_continues_in_a_new_folder(config, tmp_path, capsys):
     assert len(list((tmp_path / "saved" / "tiny").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_resume_from_damage(config, tmp_path, capsys):
     assert train.main(["-c", str(config)]) == 0
     folder = run_dir(tmp_path)
@@ -243,6 +254,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", MISTAKES)
 def test_mistakes_are_one_line_with_their_path(config, capsys, tmp_path, setting):
     extra = ["--set", "n_gpu=2"] if "synch" in setting else []
@@ -285,6 +297,7 @@ def test_two_runs_in_the_same_second_do_not_share_a_folder(config, tmp_path):
     assert len({run.path for run in runs}) == 8
 
 
+@pytest.mark.slow
 def test_a_run_in_use_is_not_resumed_by_another_process(config, tmp_path):
     from utils.run.folder import RunFolder
 
@@ -297,6 +310,7 @@ def test_a_run_in_use_is_not_resumed_by_another_process(config, tmp_path):
     assert "another process is training in this folder" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["--help"], ["-c", "broken.json"], ["-c", "missing.json"]])
 def test_help_and_broken_files_answer_without_torch(tmp_path, argv):
     (tmp_path / "broken.json").write_text('{"name": ')
@@ -313,6 +327,7 @@ def test_help_and_broken_files_answer_without_torch(tmp_path, argv):
     assert done.returncode == (0 if argv == ["--help"] else 2), done.stderr
 
 
+@pytest.mark.slow
 def test_config_errors_import_nothing_that_they_do_not_need(config):
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import train\n"
@@ -326,6 +341,7 @@ def test_config_errors_import_nothing_that_they_do_not_need(config):
     assert done.returncode == 2, done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(config):
     process = start("-c", config, "--set", "trainer.epochs=1")
     process.stdout.readline()
@@ -334,6 +350,7 @@ def test_a_reader_that_goes_away_is_no_error(config):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_older_form_with_smp_is_translated(config, caplog):
     """Without the optional package that is one line; with it, the run goes on."""
     content = json.loads(config.read_text())
@@ -347,6 +364,7 @@ def test_older_form_with_smp_is_translated(config, caplog):
     assert code == (0 if importlib.util.find_spec("segmentation_models_pytorch") else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("foreign", [False, True])
 def test_init_from_a_checkpoint_of_ours_or_of_another_program(config, tmp_path, foreign):
     assert train.main(["-c", str(config), "--set", "name=first", "--set", "trainer.epochs=1"]) == 0

@@ -61,6 +61,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("stop", [1, 3, 7, 9, "validation 1", "validation 3"])
 def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
@@ -89,6 +90,7 @@ def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
     assert torch.equal(final["rng"]["torch"], expected["rng"]["torch"])
 
 
+@pytest.mark.slow
 def test_a_lost_terminal_saves_and_exits_with_129(tmp_path, monkeypatch):
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)  # the tests may run under nohup
 
@@ -114,6 +116,7 @@ def test_resuming_a_finished_run_says_that_nothing_is_left(tmp_path, caplog):
     assert "nothing to do: 2 of 2 epochs are done" in caplog.messages
 
 
+@pytest.mark.slow
 def test_resuming_opens_no_batch_that_was_done(tmp_path):
     stopped = make_trainer(tmp_path / "run", cls=StopsAt)
     stopped.stop_step = 5
@@ -126,6 +129,7 @@ def test_resuming_opens_no_batch_that_was_done(tmp_path):
     assert loader.opened[0] == (1, 5)
 
 
+@pytest.mark.slow
 def test_a_crash_without_any_signal_resumes_from_the_last_epoch(tmp_path):
     unbroken = make_trainer(tmp_path / "unbroken")
     unbroken.train()
@@ -189,6 +193,7 @@ class _InDouble(torch.nn.Module):
         return self.model(images.double())
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_and_saved(tmp_path):
     trainer = make_trainer(tmp_path / "run", ema_decay=0.5)
     assert trainer.evaluated() is trainer.stepper.ema.module
@@ -198,6 +203,7 @@ def test_averaged_weights_are_validated_and_saved(tmp_path):
     assert same(saved["ema"], trainer.stepper.ema.module.state_dict())
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_add_their_share(tmp_path):
     trainer = make_trainer(tmp_path / "run", model=TinyNet(3, aux=True), aux_weight=0.25)
     trainer.train()
@@ -297,6 +303,7 @@ def test_all_void_batches_do_no_harm(tmp_path):
     assert lines(trainer)[0]["val"]["Mean_IoU"] is None
 
 
+@pytest.mark.slow
 def test_event_files_hold_one_step_axis(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -312,6 +319,7 @@ def test_event_files_hold_one_step_axis(tmp_path):
     assert "config/text_summary" in events.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_resumed_event_files_hold_no_step_twice(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

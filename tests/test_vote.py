@@ -36,6 +36,7 @@ def load(path: Path) -> np.ndarray:
         return np.array(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["mean", "majority"])
 def test_vote_is_inference_with_several_models_in_any_order(models, photos, tmp_path, rule):
     options = ["-i", str(photos), "--mode", "whole", "--rule", rule, "-d", "cpu", "-o"]
@@ -49,6 +50,7 @@ def test_vote_is_inference_with_several_models_in_any_order(models, photos, tmp_
         assert len(np.unique(masks[0])) > 1
 
 
+@pytest.mark.slow
 def test_a_majority_of_masks_is_the_majority_of_classes(models, photos, tmp_path):
     common = ["-i", str(photos / "0.png"), "--mode", "whole", "-d", "cpu", "--precision", "fp32"]
     for number, path in enumerate(models):
@@ -70,6 +72,7 @@ def test_a_majority_of_masks_is_the_majority_of_classes(models, photos, tmp_path
     assert np.array_equal(disagreement, np.round((1 - counts.max(0) / 3) * 255).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_disagreement_and_probabilities_come_from_one_pass(models, photos, tmp_path, monkeypatch):
     from utils.predict.predictor import Predictor
 
@@ -91,6 +94,7 @@ def test_disagreement_and_probabilities_come_from_one_pass(models, photos, tmp_p
         assert np.array_equal(load(both / "1.png"), load(folder / "1.png"))
 
 
+@pytest.mark.slow
 def test_native_and_smp_networks_vote_together(models, photos, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -124,6 +128,7 @@ def test_native_and_smp_networks_vote_together(models, photos, tmp_path):
         assert clear.mean() > 0.9 and not np.array_equal(singles[0], singles[1])
 
 
+@pytest.mark.slow
 def test_a_vote_needs_members_that_agree_on_classes(models, photos, tmp_path, capsys):
     other = make_checkpoint(tmp_path / "o.pth", make_info(3))
     options = ["-i", str(photos), "-o", str(tmp_path / "o"), "-d", "cpu"]

@@ -33,6 +33,7 @@ WORKERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "kind"), [(1, "thread"), (4, "thread"), (1, "process"), (2, "process")])
 def test_batches_do_not_depend_on_the_workers(tmp_path, workers, kind):
     """D33."""
@@ -52,6 +53,7 @@ def test_loading_leaves_the_global_generators_alone():
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_broken_file_is_named_in_one_line(tmp_path, workers):
     args = voc(tmp_path)
@@ -63,6 +65,7 @@ def test_a_broken_file_is_named_in_one_line(tmp_path, workers):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", WORKERS)
 def test_an_illegal_value_is_named_with_file_and_share(tmp_path, workers):
     args = camvid(tmp_path)
@@ -77,6 +80,7 @@ def test_an_illegal_value_is_named_with_file_and_share(tmp_path, workers):
     assert error.paths == (tmp_path / "trainannot" / "0001TP_3.png",) and error.share == 1 / (48 * 64)
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_one_line(tmp_path):
     class Dying(dataloaders.shapes.ShapesDataSet):
         def _load_data(self, index):
@@ -89,6 +93,7 @@ def test_a_dead_worker_is_one_line(tmp_path):
         list(DyingLoader(split="train", batch_size=2, num_workers=1, worker_type="process"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", WORKERS)
 def test_leaving_an_epoch_early_leaves_nothing_behind(workers):
     """D34: cv2's number of threads is put back too."""
@@ -105,6 +110,7 @@ def test_leaving_an_epoch_early_leaves_nothing_behind(workers):
     assert threading.active_count() <= before[0] and cv2.getNumThreads() == before[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", WORKERS)
 def test_thirty_epochs_leak_no_file_and_no_thread(workers):
     """R31."""
@@ -138,6 +144,7 @@ def test_fewer_images_than_a_batch_is_an_error_in_training():
     assert len(Shapes(split="val", batch_size=8, num_images=3, val=True)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [{}, {"num_workers": 2}, {"num_workers": 2, "worker_type": "process"}])
 def test_an_epoch_may_pass_over_the_images_several_times(workers):
     loader = Shapes(
@@ -215,6 +222,7 @@ def test_a_family_training_config_is_taken_as_it_is(tmp_path):
     assert batches(loader)[0].images.shape == (2, 38, 38, 3)
 
 
+@pytest.mark.slow
 def test_worker_processes_start_after_cv2_has_run_in_several_threads():
     """A forked cv2 waits for ever for the threads that its parent had, once their number is set."""
     code = (
@@ -282,6 +290,7 @@ class TestValidationOfImagesOfDifferentSizes:
         spec = {"data_dir": str(root), "classes": ["a", "b"], "split": "all", "val": True, **options}
         return Folder(batch_size=batch_size, **spec)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("batch_size", [1, 2, 3, 9])
     @pytest.mark.parametrize("workers", WORKERS)
     def test_no_image_is_padded_whatever_the_batch_size(self, tmp_path, batch_size, workers):
@@ -294,6 +303,7 @@ class TestValidationOfImagesOfDifferentSizes:
                 assert np.array_equal(image, stored) and target.shape == stored.shape[:2]
         assert sorted(name for batch in found for name in batch.image_ids) == list("012345")
 
+    @pytest.mark.slow
     def test_the_figures_do_not_depend_on_the_batch_size(self, tmp_path):
         """A network with convolutions, in fp64."""
         torch.manual_seed(0)

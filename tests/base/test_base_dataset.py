@@ -112,6 +112,7 @@ def test_the_fill_is_the_mean_and_the_corners_are_void(tmp_path):
     assert (item.label[padding] == 255).all() and padding.sum() > 3000
 
 
+@pytest.mark.slow
 def test_crops_with_too_little_in_them_are_drawn_again(tmp_path):
     """D08."""
     root = pair(tmp_path, (200, 200))
@@ -126,6 +127,7 @@ def test_crops_with_too_little_in_them_are_drawn_again(tmp_path):
     assert share(min_valid=0.2) > 2 * share() > 0
 
 
+@pytest.mark.slow
 def test_crops_around_rare_classes(tmp_path):
     root = pair(tmp_path, (300, 300))
     mask = np.zeros((300, 300), np.uint8)

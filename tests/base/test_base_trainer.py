@@ -28,6 +28,7 @@ class Scripted(Trainer):
         return {**figures, "Mean_IoU": self.script[epoch - 1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "best"),
     [([0.1, 0.3, 0.2, 0.3], 2), ([math.nan, 0.1, 0.2, 0.1], 3), ([0.4, 0.3, 0.2, 0.1], 1)],
@@ -41,6 +42,7 @@ def test_best_is_saved_when_it_improves_whatever_the_save_period(tmp_path, scrip
     assert [p.name for p in trainer.run.all_numbered()] == ["checkpoint-epoch3.pth"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("early_stop", "epochs"), [(0, 6), (1, 3), (2, 4)])
 def test_early_stop_counts_validations_and_saves_first(tmp_path, early_stop, epochs):
     trainer = make_trainer(tmp_path / "run", cls=Scripted, epochs=6, early_stop=early_stop)
@@ -50,6 +52,7 @@ def test_early_stop_counts_validations_and_saves_first(tmp_path, early_stop, epo
     assert load_checkpoint(trainer.run.last)["epoch"] == epochs + 1
 
 
+@pytest.mark.slow
 def test_numbered_checkpoints_kept(tmp_path):
     trainer = make_trainer(tmp_path / "run", epochs=5, save_period=1, keep_checkpoints=2)
     trainer.train()
@@ -57,6 +60,7 @@ def test_numbered_checkpoints_kept(tmp_path):
     assert names == ["checkpoint-epoch4.pth", "checkpoint-epoch5.pth"]
 
 
+@pytest.mark.slow
 def test_validation_period_and_the_last_epoch(tmp_path):
     trainer = make_trainer(tmp_path / "run", epochs=5, val_per_epochs=2)
     trainer.train()
@@ -74,6 +78,7 @@ def test_validation_without_data_is_refused(tmp_path):
         make_trainer(tmp_path / "run", val_loader=[])
 
 
+@pytest.mark.slow
 def test_checkpoint_holds_what_inference_needs_and_no_wrapper(tmp_path):
     trainer = make_trainer(tmp_path / "run")
     trainer.train()
@@ -141,6 +146,7 @@ def test_validation_switched_off_needs_no_data_and_ignores_it(tmp_path):
     assert make_trainer(tmp_path / "run", val=False).val_loader is None
 
 
+@pytest.mark.slow
 def test_the_log_ends_with_the_best_epoch(tmp_path, caplog):
     trainer = make_trainer(tmp_path / "run", cls=Scripted, early_stop=1)
     trainer.script = [0.5, 0.4, 0.6]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dataloaders.shapes import ShapesDataSet
 
 
+@pytest.mark.slow
 def test_shapes_are_the_same_every_time_and_differ_between_splits():
     train, again, val = (ShapesDataSet(s, num_images=8) for s in ("train", "train", "val"))
     hashes = set()

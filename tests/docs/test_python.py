@@ -38,6 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_all_snippets_run_in_order(project: Path, capsys: pytest.CaptureFixture[str]):
     level = logging.getLogger().level
     namespace: dict[str, Any] = {}

@@ -36,6 +36,7 @@ def test_every_model_is_tested():
     assert set(registered()) == set(SMALLEST)
 
 
+@pytest.mark.slow
 def test_any_size_from_one_pixel(model):
     model.eval()
     with torch.inference_mode():
@@ -47,6 +48,7 @@ def test_any_size_from_one_pixel(model):
             assert output.logits.isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_batch_equals_its_singles(model):
     model.eval()
     images = torch.randn(3, 3, 40, 56)
@@ -58,6 +60,7 @@ def test_a_batch_equals_its_singles(model):
     assert (batch - singles).abs().max() <= 1e-5 * max(scale.item(), 1)
 
 
+@pytest.mark.slow
 def test_every_trainable_parameter_gets_a_gradient(model):
     model = copy.deepcopy(model).train()
     torch.manual_seed(1)
@@ -87,6 +90,7 @@ def test_no_module_is_used_under_two_names(model):
     assert len(names) == len(list(model.parameters()))
 
 
+@pytest.mark.slow
 def test_state_dict_round_trip_is_bitwise(model):
     model.eval()
     other = copy.deepcopy(model)
@@ -99,6 +103,7 @@ def test_state_dict_round_trip_is_bitwise(model):
         assert torch.equal(other(images).logits, model(images).logits)
 
 
+@pytest.mark.slow
 def test_freezing_survives_train(built):
     name, _ = built
     model = smallest(name, freeze_bn=True, freeze_backbone="pretrained" in SMALLEST[name]).train()
@@ -116,6 +121,7 @@ def test_a_model_without_backbone_cannot_freeze_it():
         smallest("UNet", freeze_backbone=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 1), (7, 40)])
 def test_channels_and_classes(built, in_channels, num_classes):
     model = smallest(built[0], num_classes, in_channels).eval()
@@ -123,6 +129,7 @@ def test_channels_and_classes(built, in_channels, num_classes):
         assert model(torch.randn(1, in_channels, 9, 17)).logits.shape == (1, num_classes, 9, 17)
 
 
+@pytest.mark.slow
 def test_one_image_trains_or_names_the_remedy(built):
     name, model = built
     try:
@@ -133,6 +140,7 @@ def test_one_image_trains_or_names_the_remedy(built):
         assert logits.shape == (1, 5, 33, 20)
 
 
+@pytest.mark.slow
 def test_deterministic_mode_and_repeatability(model):
     torch.use_deterministic_algorithms(True)
     try:
@@ -159,6 +167,7 @@ def test_exports(model):
         assert torch.allclose(exported(images).logits, expected, atol=1e-4 * max(1, expected.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace")  # newer releases call all of TorchScript deprecated
 def test_traces(model):
     model.eval()
@@ -169,6 +178,7 @@ def test_traces(model):
         assert torch.equal(traced(images)[0], model(images).logits)
 
 
+@pytest.mark.slow
 def test_channels_last_bf16_gives_close_logits(built):
     name, model = built
     model = copy.deepcopy(model).eval()

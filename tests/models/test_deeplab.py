@@ -8,6 +8,7 @@ import torch
 from tests.models.catalogue import smallest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("output_stride", "rates"), [(16, [1, 6, 12, 18]), (8, [1, 12, 24, 36])])
 def test_the_pyramid_dilates_by_the_papers_rates(output_stride, rates):
     model = smallest("DeepLab", output_stride=output_stride).eval()

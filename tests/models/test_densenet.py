@@ -15,6 +15,7 @@ def encoder() -> DenseNetEncoder:
     return DenseNetEncoder("densenet121").eval()
 
 
+@pytest.mark.slow
 def test_both_features_have_stride_eight_and_the_named_channels(encoder):
     with torch.inference_mode():
         middle, last = encoder(torch.randn(1, 3, 32, 64))
@@ -22,6 +23,7 @@ def test_both_features_have_stride_eight_and_the_named_channels(encoder):
     assert encoder.channels == (512, 1024) and last.min() >= 0
 
 
+@pytest.mark.slow
 def test_a_file_gives_torchvisions_features_up_to_the_first_dilated_block(tmp_path):
     torch.manual_seed(0)
     net = torchvision.models.densenet121(weights=None).eval()

@@ -8,6 +8,7 @@ import torch
 from models import ENet
 
 
+@pytest.mark.slow
 def test_the_entrance_joins_a_convolution_and_the_pooled_image():
     model = ENet(2, in_channels=15)
     assert model.entrance.out_channels == 1

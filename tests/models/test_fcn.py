@@ -21,6 +21,7 @@ def test_bilinear_deconvolution_is_interpolation_inside(factor):
     assert torch.allclose(found[..., inside, inside], expected[..., inside, inside], atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "skips"), [("FCN32s", 0), ("FCN16s", 1), ("FCN8s", 2)])
 def test_scores_start_at_zero_and_every_skip_adds_its_own(name, skips):
     torch.manual_seed(0)

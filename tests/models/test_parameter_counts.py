@@ -58,11 +58,13 @@ def count(parameters):
     return sum(p.numel() for p in parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "num_classes", "arguments", "expected"), KNOWN)
 def test_count(name, num_classes, arguments, expected):
     assert count(build(name, num_classes, arguments).parameters()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["GCN", "DeepLab_DUC_HDC", "UperNet", "PSPDenseNet"])
 def test_a_difference_is_explained_with_its_count(name):
     found = count(build(name, 21, NO).parameters())
@@ -82,6 +84,7 @@ def test_unet_buffers():
     assert count(build("UNet", 2, {"bilinear": True}).buffers()) == 8_850
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_is_optional():
     with_aux, without = (build("PSPNet", 21, {**NO, "use_aux": aux}) for aux in (True, False))
     head = 1024 * 256 * 9 + 2 * 256 + 256 * 21 + 21

@@ -17,6 +17,7 @@ from tests.utils.system.test_tensor_file import Hostile
 from utils.errors import ConfigError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [UNetResnet, PSPNet, DeepLab])
 def test_models_take_the_file(build, resnet18):
     net, path = resnet18
@@ -24,6 +25,7 @@ def test_models_take_the_file(build, resnet18):
     assert torch.equal(model.backbone.layer4[1].conv2.weight, net.layer4[1].conv2.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_channels", [1, 4, 7])
 def test_other_channel_counts_keep_the_response_to_grey(in_channels):
     torch.manual_seed(0)
@@ -35,6 +37,7 @@ def test_other_channel_counts_keep_the_response_to_grey(in_channels):
         assert torch.allclose(net.conv1(grey.expand(1, in_channels, -1, -1)), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -54,6 +57,7 @@ def test_a_bad_file_is_one_line(tmp_path, content, message):
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_offline_names_the_file_and_its_place(tmp_path, monkeypatch):
     def unreachable(*args, **kwargs):
         raise OSError("no network")
@@ -101,6 +105,7 @@ def load(pretrained: bool | str = True) -> torchvision.models.ResNet:
     return net
 
 
+@pytest.mark.slow
 def test_published_weights_are_downloaded_once(published, resnet18, monkeypatch, capsys):
     net, source = resnet18
     cached = published(source)
@@ -110,6 +115,7 @@ def test_published_weights_are_downloaded_once(published, resnet18, monkeypatch,
     capsys.readouterr()  # the bar of the download
 
 
+@pytest.mark.slow
 def test_a_wrong_download_is_not_kept(published, resnet18, capsys):
     cached = published(resnet18[1])
     served = cached.parents[3] / "server" / cached.name
@@ -134,6 +140,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_in_the_cache_is_one_line_that_says_what_to_delete(published, resnet18, damage):
     cached = published(resnet18[1])
@@ -143,6 +150,7 @@ def test_a_damaged_file_in_the_cache_is_one_line_that_says_what_to_delete(publis
     assert "\n" not in str(caught.value) and str(cached) in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, True])
 def test_a_pickle_in_the_cache_never_runs(published, resnet18, tmp_path, known):
     marker, hostile = tmp_path / "executed", tmp_path / "hostile.pth"
@@ -155,6 +163,7 @@ def test_a_pickle_in_the_cache_never_runs(published, resnet18, tmp_path, known):
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_a_given_file_with_a_published_name_is_held_to_its_hash(published, resnet18, tmp_path):
     given = tmp_path / published(resnet18[1]).name
     given.write_bytes(Path(resnet18[1]).read_bytes())
@@ -167,6 +176,7 @@ def test_a_given_file_with_a_published_name_is_held_to_its_hash(published, resne
     assert torch.equal(load(str(own)).fc.weight, resnet18[0].fc.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [[torch.zeros(1)], torch.zeros(1), {1: torch.zeros(1)}])
 def test_a_file_without_names_is_one_line(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
@@ -174,6 +184,7 @@ def test_a_file_without_names_is_one_line(tmp_path, content):
         load(str(tmp_path / "w.pth"))
 
 
+@pytest.mark.slow
 def test_densenets_published_names_are_those_of_its_layers(tmp_path):
     """The published files say norm.1 where the layer is norm1; torchvision's own constructor renames them too."""
     net = torchvision.models.densenet121(weights=None)

@@ -9,6 +9,7 @@ from models import PSPNet
 from tests.models.catalogue import smallest
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_is_for_training_and_optional():
     images = torch.randn(2, 3, 33, 40)
     model = smallest("PSPNet").train()

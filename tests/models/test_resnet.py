@@ -9,6 +9,7 @@ import torchvision
 from models.resnet import ResNetEncoder
 
 
+@pytest.mark.slow
 def test_a_file_gives_exactly_torchvisions_features(resnet18):
     net, path = resnet18
     images = torch.randn(1, 3, 64, 96)
@@ -21,6 +22,7 @@ def test_a_file_gives_exactly_torchvisions_features(resnet18):
     assert torch.equal(features[-1], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stride", "replace"), [(16, [False, False, True]), (8, [False, True, True])])
 def test_dilation_is_torchvisions(stride, replace):
     torch.manual_seed(0)
@@ -37,6 +39,7 @@ def test_dilation_is_torchvisions(stride, replace):
     assert features.shape[-1] == 24 * 4 // stride
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stride", "sides"), [(32, [32, 16, 8, 4, 2]), (16, [32, 16, 8, 4, 4]), (8, [32, 16, 8, 8, 8])]
 )
@@ -48,6 +51,7 @@ def test_basic_blocks_are_dilated_to_an_output_stride(stride, sides):
     assert tuple(f.shape[1] for f in features) == encoder.channels == (64, 64, 128, 256, 512)
 
 
+@pytest.mark.slow
 def test_a_deep_stem_is_three_convolutions_at_stride_two():
     encoder = ResNetEncoder("resnet18", in_channels=4, deep_stem=True).eval()
     stem = [m for m in encoder.stem.modules() if isinstance(m, torch.nn.Conv2d)]

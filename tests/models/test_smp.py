@@ -33,11 +33,13 @@ COUNTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "encoder", "expected"), COUNTS)
 def test_published_parameter_counts(architecture, encoder, expected):
     assert count(SMP(21, architecture=architecture, encoder_name=encoder)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "encoder", "options"),
     [
@@ -99,6 +101,7 @@ def weights_of(tmp_path, monkeypatch):
     return put
 
 
+@pytest.mark.slow
 def test_cached_encoder_weights_are_held_to_their_hash(weights_of):
     safetensors = pytest.importorskip("safetensors.torch")
     encoder = SMP(3, encoder_name="resnet18").backbone
@@ -112,6 +115,7 @@ def test_cached_encoder_weights_are_held_to_their_hash(weights_of):
         SMP(3, encoder_name="resnet18", encoder_weights="imagenet")
 
 
+@pytest.mark.slow
 def test_encoder_weights_that_cannot_be_read_or_fetched_are_one_line(weights_of):
     pattern = "encoder_weights: imagenet of resnet18 cannot be loaded"
     with pytest.raises(ValueError, match=pattern) as offline:
@@ -122,6 +126,7 @@ def test_encoder_weights_that_cannot_be_read_or_fetched_are_one_line(weights_of)
     assert "\n" not in str(offline.value) + str(damaged.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "encoder"), [("Unet", "resnet18"), ("DeepLabV3Plus", "efficientnet-b0")]
 )
@@ -136,12 +141,14 @@ def test_activation_checkpointing_saves_memory(architecture, encoder):
     assert peaks[1] < 0.9 * peaks[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 97), (100, 200)])
 def test_pan_takes_images_below_its_smallest_size(size):
     model = SMP(3, 3, "PAN", "resnet18").eval()
     assert model(torch.rand(1, 3, *size)).logits.shape == (1, 3, *size)
 
 
+@pytest.mark.slow
 def test_a_network_of_one_size_refuses_others_in_one_line():
     model = SMP(3, 3, "DPT", "tu-vit_tiny_patch16_224").eval()
     with pytest.raises(ConfigError, match=r"DPT does not take images of 64x64 pixels .*crop_size"):

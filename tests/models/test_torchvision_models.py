@@ -24,12 +24,14 @@ COUNTS = [
 SMALL = ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "expected"), COUNTS)
 def test_published_parameter_counts(architecture, expected):
     with torch.device("meta"):
         assert count(TV(21, architecture=architecture, pretrained=False)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", SMALL)
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")  # in their own code
 def test_its_networks_keep_the_contract(architecture):
@@ -37,6 +39,7 @@ def test_its_networks_keep_the_contract(architecture):
     assert_contract(lambda **freezing: TV(4, 5, architecture, False, **freezing))
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_is_for_training_and_optional():
     images = torch.randn(2, 3, 32, 32)
     model = TV(4, 3, "deeplabv3_mobilenet_v3_large", False).train()
@@ -45,6 +48,7 @@ def test_the_auxiliary_head_is_for_training_and_optional():
     assert TV(4, 3, "deeplabv3_mobilenet_v3_large", False, use_aux=False).train()(images).aux == ()
 
 
+@pytest.mark.slow
 def test_logits_are_torchvisions():
     torch.manual_seed(0)
     from torchvision.models.segmentation import lraspp_mobilenet_v3_large
@@ -57,6 +61,7 @@ def test_logits_are_torchvisions():
         assert torch.allclose(ours(images).logits, theirs(images)["out"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_reaches_the_backbone(tmp_path):
     source = mobilenet_v3_large(weights=None)
     torch.save(source.state_dict(), tmp_path / "w.pth")
@@ -65,6 +70,7 @@ def test_a_file_of_weights_reaches_the_backbone(tmp_path):
     assert own and all(torch.equal(own[k], p) for k, p in source.features.named_parameters() if k in own)
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_saves_memory():
     torch.manual_seed(0)
     plain = TV(4, 3, "deeplabv3_mobilenet_v3_large", False)

@@ -24,6 +24,7 @@ def model(tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("run") / "best_model.pth", crop_size=32)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_its_run_folder_predict_the_same(model):
     one, two = load_predictor(model, device="cpu"), load_predictor(model.parent, device="cpu")
     mask = one.predict(IMAGE)
@@ -92,6 +93,7 @@ def test_read_only_and_strided_images_are_predicted_like_any_other(model):
     assert np.array_equal(predictor.predict(IMAGE[:, ::-1][:, ::-1]), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("facts", "tta"), [({}, 2), ({"flip": True}, 2), ({"flip": False}, 1)])
 def test_mirror_images_are_averaged_if_training_had_them_or_it_is_not_known(tmp_path, caplog, facts, tta):
     path = make_checkpoint(tmp_path / "best_model.pth", facts=facts)
@@ -104,6 +106,7 @@ def test_mirror_images_are_averaged_if_training_had_them_or_it_is_not_known(tmp_
     assert given.options.tta == ("hflip",)
 
 
+@pytest.mark.slow
 def test_pairs_of_classes_reach_the_predictor(tmp_path):
     options = PredictOptions(tta=("hflip",))
     pair = {"flip_pairs": [["c0", "c1"]]}

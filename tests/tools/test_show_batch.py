@@ -21,6 +21,7 @@ def config(tmp_path):
     return tmp_path / "c.json"
 
 
+@pytest.mark.slow
 def test_a_batch_is_drawn(config, capsys):
     output = config.parent / "new" / "batch.png"
     assert show_batch.main(["-c", str(config), "-o", str(output), "--batches", "2"]) == 0
@@ -29,6 +30,7 @@ def test_a_batch_is_drawn(config, capsys):
     assert picture.shape[0] > 4 * 256 and picture.shape[1] > 2 * 2 * 256
 
 
+@pytest.mark.slow
 def test_validation_needs_validation_data(config, capsys):
     assert show_batch.main(["-c", str(config), "--val"]) == 2
     assert "val_split" in capsys.readouterr().err
@@ -53,6 +55,7 @@ def test_labels_lie_over_their_image_and_void_stays_clear():
     assert sheet[60, 64 + 10].tolist() == [100, 100, 100]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["-m", "tools.show_batch"], [str(ROOT / "tools" / "show_batch.py")]])
 def test_it_runs_as_a_module_and_as_a_file_from_any_folder(config, tmp_path, command):
     folder = ROOT if command[0] == "-m" else tmp_path

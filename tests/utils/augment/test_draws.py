@@ -52,6 +52,7 @@ def test_quarter_turns_are_exact(angle, turns, side):
     assert np.abs(difference).max() <= 1
 
 
+@pytest.mark.slow
 def test_no_random_draw_ever_invents_a_class_or_shifts_the_mean():
     """R30, D01, D02: labels are a subset plus void; outside is void and exactly the mean colour."""
     ranges = Ranges(scale=(0.3, 2.2), rotate=(-45, 45), flip=0.5, vertical_flip=0.5)

@@ -40,6 +40,7 @@ def test_labels_move_with_images(ranges, seed):
         assert abs((found[..., channel] - nearest)[inside].mean()) < 0.1
 
 
+@pytest.mark.slow
 def test_nothing_is_invented_and_outside_is_void():
     for number in range(150):
         size = tuple(rng(number).integers(1, 90, 2))

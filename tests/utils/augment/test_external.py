@@ -33,6 +33,7 @@ class TestWithThePackage:
         monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
         pytest.importorskip("albumentations")
 
+    @pytest.mark.slow
     def test_draws_follow_our_seed_whatever_the_workers(self):
         plain = batches(Shapes(**ARGS))
         noisy = batches(Shapes(**ARGS, albumentations=NOISE))

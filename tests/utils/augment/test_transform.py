@@ -18,6 +18,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("written", "drawn"), [
     ({"flip": True}, {"flip": 0.5}), ({"flip": False}, {"flip": 0.0}), ({"flip": 0.2}, {"flip": 0.2}),
     ({"vertical_flip": True}, {"vertical_flip": 0.5}),

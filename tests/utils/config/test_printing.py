@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import train
 from tests.conftest import ROOT
 from train import read_experiment
@@ -11,6 +13,7 @@ from utils.config.file import parse_config
 from utils.config.printing import annotated
 
 
+@pytest.mark.slow
 def test_the_text_reads_back_as_the_same_config():
     for file in (ROOT / "config.json", *sorted((ROOT / "configs").glob("*.json"))):
         experiment = read_experiment(file)

@@ -61,6 +61,7 @@ def test_parts_show_the_right_items():
     assert name == "n2" and (image == 2).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ram", "disk"])
 @pytest.mark.parametrize("workers", [{}, {"num_workers": 2}, {"num_workers": 1, "worker_type": "process"}])
 def test_cached_batches_are_the_same_whole_images(tmp_path, kind, workers):
@@ -97,6 +98,7 @@ def test_drawn_images_can_be_cached_and_split():
     assert equal(batches(loader.get_val_loader()), batches(plain.get_val_loader()))
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_no_half_cache(own_cache):
     code = (
         "import time, numpy as np\nfrom utils.data.cache import DiskCache\n"

@@ -81,6 +81,7 @@ def test_the_interval_holds_the_figure_and_narrows_with_more_images():
     assert np.diff(many.interval()) < np.diff(few.interval())
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_a_plain_bootstrap():
     evaluation = evaluated(8)
     counts = np.stack([row.counts for row in evaluation.images])

@@ -19,6 +19,7 @@ from utils.export.load import OnnxModel, ProgramModel, _providers, load_exported
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_a_file_gives_the_logits_of_its_network_on_both_grids(written):
     model, facts = load_exported(written, trust=True)
     assert facts.info == make_info() and facts.stride == model.stride == 4

@@ -22,6 +22,7 @@ def test_known_codes():
     assert encode(np.ones((2, 3), bool), COCO) == "0 6" and encode(np.zeros((2, 3), bool), COCO) == "6"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_thousand_masks_come_back_exactly(preset):
     fmt, rng = PRESETS[preset], np.random.default_rng(0)

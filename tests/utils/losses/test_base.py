@@ -23,6 +23,7 @@ def test_signatures_are_plain():
         assert kinds == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", SMOOTH.values(), ids=SMOOTH)
 def test_gradient_matches_finite_differences(loss):
     logits, target = small_batch()

@@ -82,6 +82,7 @@ def test_the_mean_is_the_weighted_mean_of_probabilities():
     assert (Ensemble([one, two], "mean", [1, 3]).predict(IMAGE) == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["mean", "majority"])
 def test_order_does_not_matter_and_rows_stay_where_they_are(rule):
     members = [

@@ -70,6 +70,7 @@ def test_whole_is_the_softmax_of_the_network(size):
     assert np.array_equal(made.predict(image), made.probabilities(image).argmax(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("overlap", [0.0, 0.2, 0.75])
 def test_windows_of_a_pixelwise_network_equal_the_whole(size, overlap):
@@ -96,6 +97,7 @@ def test_a_window_as_large_as_the_image_is_the_whole_image_bit_for_bit():
     assert np.array_equal(predictor(net, mode="multiscale", scales=(1.0,)).probabilities(image), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"mode": "multiscale"}, {"mode": "multiscale", "max_whole_pixels": 1}]
 )
@@ -133,6 +135,7 @@ def test_turns_make_a_prediction_that_turns_with_the_image(mode):
     np.testing.assert_allclose(turned, np.rot90(made.probabilities(image), axes=(1, 2)), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_multiscale_in_windows_equals_multiscale_on_whole_images(size):
     net, image = Net(), make_image(*size)
@@ -184,6 +187,7 @@ class FullSize(nn.Module):
         return self.net(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("options", [{}, {"mode": "sliding"}, {"mode": "sliding", "overlap": 0.7}])
 def test_resizing_band_by_band_equals_resizing_in_the_network(size, options):

@@ -29,6 +29,7 @@ def test_rates_of_a_whole_run(name):
         assert first == pytest.approx([0.1] * 4 + [0.05] * 4 + [0.025] * 4)
 
 
+@pytest.mark.slow
 def test_picture(tmp_path):
     rates = learning_rates(SchedulerSection("Poly"), make_optimizer(), 2, 10)
     draw_rates(rates, 2, tmp_path / "lr.png")

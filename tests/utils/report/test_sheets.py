@@ -82,6 +82,7 @@ def test_a_panel_keeps_the_first_images_and_undoes_their_normalisation():
     assert np.array_equal(panel.draw(), expected)
 
 
+@pytest.mark.slow
 def test_batches_of_an_epoch_are_drawn_into_a_new_folder(tmp_path: Path):
     path, loader = tmp_path / "new" / "batch.png", RandomBatches(3)
     assert draw_batches(loader, path, epoch=4, batches=2, columns=4) == 4

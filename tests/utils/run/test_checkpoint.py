@@ -36,6 +36,7 @@ def test_round_trip_and_readable_by_other_tools(saved):
     assert torch.load(saved, weights_only=True)["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_every_bit_flip_is_detected(saved, tmp_path):
     content = saved.read_bytes()
     draw = random.Random(0)
@@ -127,6 +128,7 @@ def test_optimizer_state_is_plain(tmp_path):
     assert load_checkpoint(tmp_path / "x.pth")["optimizer"]["state"][0]["step"] == 1
 
 
+@pytest.mark.slow
 def test_full_disk_leaves_the_old_file(saved):
     code = (
         "import sys, resource, signal; sys.path.insert(0, sys.argv[2]); import torch\n"
@@ -234,6 +236,7 @@ print(sum(found))
 """
 
 
+@pytest.mark.slow
 def test_kill_while_writing_at_20_random_moments(tmp_path):
     command = [sys.executable, "-c", _KILLER, tmp_path, ROOT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -134,6 +134,7 @@ def test_a_check_of_an_old_run_changes_neither_its_config_nor_its_log(tmp_path):
     assert opened.path == run.path and run.config.read_text() == "{}" and not run.log.exists()
 
 
+@pytest.mark.slow
 def test_a_new_run_of_a_check_is_removed_when_the_process_ends(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from utils.run.folder import open_run\n"

@@ -10,6 +10,7 @@ from utils.errors import CheckpointError
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entry", "value"),
     [
@@ -46,6 +47,7 @@ def test_a_wrong_entry_is_one_line_that_names_it(tmp_path, entry, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fact", "value"),
     [
@@ -64,6 +66,7 @@ def test_a_wrong_fact_of_the_data_set_is_one_line(tmp_path, fact, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_step_beyond_the_epoch_is_refused(tmp_path):
     state = load_checkpoint(make_checkpoint(tmp_path / "a.pth"))
     save_checkpoint(tmp_path / "b.pth", {**state, "step": 10**6, "iters_per_epoch": 3})
@@ -71,6 +74,7 @@ def test_a_step_beyond_the_epoch_is_refused(tmp_path):
         load_checkpoint(tmp_path / "b.pth")
 
 
+@pytest.mark.slow
 def test_a_state_to_resume_from_lacks_nothing(tmp_path):
     state = load_checkpoint(make_checkpoint(tmp_path / "a.pth"))
     generators = {"python": [3, [1], None], "numpy": ["MT19937", torch.zeros(1), 0, 0, 0.0]}

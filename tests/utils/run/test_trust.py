@@ -60,6 +60,7 @@ def checkpoint(tmp_path, stranger, arch=NET, **sections):
     return path
 
 
+@pytest.mark.slow
 def test_a_model_outside_the_catalogue_needs_trust_or_a_config_that_names_it(tmp_path, stranger):
     path = checkpoint(tmp_path, stranger)
     for given in (path, path.parent):
@@ -74,6 +75,7 @@ def test_a_model_outside_the_catalogue_needs_trust_or_a_config_that_names_it(tmp
     assert load_predictor(path, device="cpu", configs=[str(config)]) and stranger.imported()
 
 
+@pytest.mark.slow
 def test_the_config_of_a_run_folder_counts_only_where_the_folder_is_given(tmp_path, stranger):
     path = checkpoint(tmp_path, stranger)
     (path.parent / "config.json").write_text(json.dumps({"arch": NET}))
@@ -86,6 +88,7 @@ def test_the_config_of_a_run_folder_counts_only_where_the_folder_is_given(tmp_pa
     assert not stranger.imported()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "options"),
     [(inference, ["-i", "IMAGE", "-d", "cpu"]), (export, ["-f", "torchscript"]), (evaluate, ["-d", "cpu"])],
@@ -102,6 +105,7 @@ def test_the_scripts_refuse_in_one_line(tmp_path, stranger, script, options, cap
     assert not stranger.imported()
 
 
+@pytest.mark.slow
 def test_evaluate_imports_no_data_set_that_only_the_checkpoint_names(tmp_path, stranger, capsys):
     loader = {"type": "strangers.Data", "args": {**SHAPES, "val": True}}
     path = checkpoint(tmp_path, stranger, arch=KNOWN, val_loader=loader)
@@ -112,6 +116,7 @@ def test_evaluate_imports_no_data_set_that_only_the_checkpoint_names(tmp_path, s
     assert stranger.imported()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_imports_what_its_own_config_names_and_nothing_else(tmp_path, stranger, capsys):
     config = {
         "name": "own",

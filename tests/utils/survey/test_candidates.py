@@ -37,6 +37,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_pair_of_a_tree_is_found_and_the_config_reads_it(tmp_path, layout):
     image, mask, places = LAYOUTS[layout]
@@ -77,6 +78,7 @@ def test_image_files_that_are_left_out_are_counted_and_named(tmp_path):
     assert "5 other image files below the folder are not used" in text and "extra/0.png" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["empty mask", "many values", "empty image", "another size", "colours"])
 def test_one_odd_file_does_not_decide_and_is_named(tmp_path, spoil):
     write(tmp_path, ["only"], names=[f"{n:02d}" for n in range(40)], image="i/{1}.png", mask="m/{1}.png")
@@ -113,6 +115,7 @@ def test_a_refusal_names_the_pair_that_was_tried_and_the_reason(tmp_path, kind, 
         find_pairs(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_number_of_candidates_grows_with_the_folders_and_not_their_square(tmp_path):
     from pathlib import Path
 

@@ -38,6 +38,7 @@ def has_glibc() -> bool:
     return sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_glibc(), reason="the setting is one of glibc")
 def test_a_freed_block_is_used_again_without_page_faults():
     faults = []

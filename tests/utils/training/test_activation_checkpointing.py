@@ -42,6 +42,7 @@ def assert_equal(one: BaseModel, other: BaseModel) -> None:
     assert list(one.state_dict()) == list(other.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each_model(less={"FCN16s", "FCN32s"}))  # their blocks are those of FCN8s
 def test_same_gradients_and_statistics_in_less_memory(name):
     torch.manual_seed(0)
@@ -56,6 +57,7 @@ def test_same_gradients_and_statistics_in_less_memory(name):
     assert peaks[1] < 0.92 * peaks[0]  # of small images, whose gradients take as much as their features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"freeze_bn": True}, {"freeze_backbone": True}])
 def test_frozen_parts_stay_frozen(options):
     torch.manual_seed(0)
@@ -67,6 +69,7 @@ def test_frozen_parts_stay_frozen(options):
     assert_equal(plain, thrifty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["UNet", "PSPDenseNet"])
 def test_half_precision_is_that_of_the_first_time(name):
     torch.manual_seed(0)
@@ -103,6 +106,7 @@ def test_evaluation_is_untouched():
     assert isinstance(model.inc, nn.Sequential) and type(model.inc).__name__ == "Sequential"
 
 
+@pytest.mark.slow
 def test_a_complete_run_is_the_same_run(tmp_path):
     states = []
     for wanted in (False, True):

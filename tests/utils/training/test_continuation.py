@@ -168,6 +168,7 @@ def test_every_key_takes_effect_is_refused_or_may_change():
     assert sum(map(len, parts)) == len(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TAKES_EFFECT)
 def test_an_allowed_change_takes_effect(states, path):
     changes, effect = TAKES_EFFECT[path]
@@ -204,6 +205,7 @@ def test_optimizer_arguments_reach_the_groups_and_nothing_else_changes(states, n
     assert torch.equal(buffers[0]["momentum_buffer"], state["optimizer"]["state"][0]["momentum_buffer"])
 
 
+@pytest.mark.slow
 def test_an_argument_for_which_the_optimizer_kept_no_state_is_refused(states):
     adam = {"type": "AdamW", "args": {"lr": 0.01}}
     state = states(optimizer=adam)
@@ -214,6 +216,7 @@ def test_an_argument_for_which_the_optimizer_kept_no_state_is_refused(states):
     trainer.train()
 
 
+@pytest.mark.slow
 def test_an_extended_run_has_the_rates_of_a_run_of_the_new_length(states):
     section = {"lr_scheduler": {"type": "OneCycle", "args": {}}}
     extended = continued(states(**section), {"trainer.epochs": 8})
@@ -235,6 +238,7 @@ def test_a_cycle_removed_gives_the_configs_momentum_back(states):
     assert "max_lr" not in group(trainer)
 
 
+@pytest.mark.slow
 def test_a_scheduler_added_starts_where_it_would_be_by_now(states):
     trainer = continued(
         states(lr_scheduler=None), {"lr_scheduler": {"type": "StepLR", "args": {"step_size": 1}}}
@@ -242,6 +246,7 @@ def test_a_scheduler_added_starts_where_it_would_be_by_now(states):
     assert lr(trainer) == approx(0.05 * 0.01)
 
 
+@pytest.mark.slow
 def test_a_plateau_keeps_its_reductions_when_the_start_rate_changes(states):
     plateau = {"type": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 1e6, "mode": "max"}}
     state = states(lr_scheduler=plateau)
@@ -254,6 +259,7 @@ def test_a_plateau_keeps_its_reductions_when_the_start_rate_changes(states):
     assert lr(other) == approx(before) and scheduler(other).best == -float("inf")
 
 
+@pytest.mark.slow
 def test_the_best_starts_again_only_where_figures_do_not_compare(states, caplog):
     with caplog.at_level(logging.INFO):
         assert continued(states(), {"optimizer.args.lr": 0.1}).monitor.best is not None
@@ -274,6 +280,7 @@ def test_the_batches_of_an_epoch_cannot_change_within_it(states):
             continued(state, change)
 
 
+@pytest.mark.slow
 def test_the_weights_average_can_be_left_off(states):
     trainer = continued(states(trainer__ema_decay=0.9), {"trainer.ema_decay": None})
     assert trainer.stepper.ema is None and trainer.state_dict()["ema"] is None
@@ -302,6 +309,7 @@ def test_extend_allows_another_length_and_nothing_else(states):
         refuse_changes(state, other, extend=True)
 
 
+@pytest.mark.slow
 def test_a_plateau_of_an_earlier_version_turns_to_the_direction_of_the_monitor(states):
     state = states(lr_scheduler={"type": "ReduceLROnPlateau", "args": {}})
     state["lr_scheduler"]["scheduler"].update(mode="min", best=0.1, num_bad_epochs=2)

@@ -98,6 +98,7 @@ def test_the_state_is_what_it_was_to_the_bit(tmp_path, variant):
     assert equal(before, everything(trainer))
 
 
+@pytest.mark.slow
 def test_a_run_after_a_dry_run_is_the_same_run(tmp_path):
     options = VARIANTS["all at once"]
     states = []
@@ -223,6 +224,7 @@ def test_a_finished_run_has_nothing_to_check(tmp_path, caplog):
     assert equal(before, everything(trainer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_real_loader_stays_at_its_epoch(tmp_path, workers):
     loaders = [

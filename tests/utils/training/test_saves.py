@@ -67,6 +67,7 @@ def ruin_moments(trainer):
     next(iter(trainer.stepper.optimizer.state.values()))["momentum_buffer"].view(-1)[0] = math.nan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ruin", [ruin_weights, ruin_buffers, ruin_average, ruin_moments])
 def test_the_older_files_are_kept_and_the_message_says_which(tmp_path, ruin):
     trainer = one_step_epochs(tmp_path / "run", epochs=3, ema_decay=0.9)
