@@ -391,3 +391,13 @@ def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     settings = ["--set", 'arch={"type": "mine.Line", "args": {"width": 2}}', "--set", "trainer.epochs=1"]
     assert train.main(["-c", str(config), *settings]) == 0
+
+
+@pytest.mark.slow
+def test_the_learning_rates_of_a_run_are_drawn_without_training(config, tmp_path):
+    from PIL import Image
+
+    assert train.main(["-c", str(config), "--plot-lr", str(tmp_path / "rates.png"), "-d", "cpu"]) == 0
+    with Image.open(tmp_path / "rates.png") as image:
+        assert image.size == (900, 420)
+    assert not (tmp_path / "saved").exists()
