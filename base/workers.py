@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Protocol
 
 import cv2
@@ -91,6 +93,7 @@ def start_worker(number: int) -> None:
     """Set up a worker process: ignore Ctrl-C, end on SIGTERM, use one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.excepthook = _report_unless_alone
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     keep_freed_memory()  # decoders allocate the same few megabytes for every image
@@ -98,6 +101,14 @@ def start_worker(number: int) -> None:
     assert info is not None
     dataset: Any = info.dataset
     dataset.__getitems__ = _Guarded(dataset)
+
+
+def _report_unless_alone(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say nothing of a connection that the main process closed: it ended, and has printed why."""
+    if not isinstance(error, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _empty(*shape: int) -> Tensor:

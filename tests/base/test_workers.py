@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from base.workers import Collate, _Guarded, collate, one_cv2_thread
+from base.workers import Collate, _Guarded, _report_unless_alone, collate, one_cv2_thread
 from utils.data.batch import LabelledImage
 from utils.errors import DataError
 
@@ -49,3 +49,11 @@ def test_the_number_of_cv2_threads_is_restored_after_an_error():
         assert cv2.getNumThreads() == 1
         raise KeyError
     assert cv2.getNumThreads() == before
+
+
+def test_a_worker_says_nothing_of_a_connection_that_the_main_process_closed(capfd):
+    for error in (ConnectionResetError(104, "reset"), BrokenPipeError(), EOFError()):
+        _report_unless_alone(type(error), error, None)
+    assert capfd.readouterr().err == ""
+    _report_unless_alone(KeyError, KeyError("x"), None)
+    assert "KeyError: 'x'" in capfd.readouterr().err
