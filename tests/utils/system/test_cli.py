@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from utils.errors import ConfigError, SegwrightError, StorageError
 from utils.system.cli import naming, require_ranges, run
 
@@ -96,3 +100,16 @@ def test_every_script_has_a_version(script, capsys):
     with pytest.raises(SystemExit) as caught:
         importlib.import_module(script).main(["--version"])
     assert caught.value.code == 0 and capsys.readouterr().out.startswith("Segwright 0.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp of torch's Linux wheels")
+@pytest.mark.parametrize(("given", "spins"), [({}, 0), ({"OMP_WAIT_POLICY": "ACTIVE"}, 30_000_000_000)])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, spins):
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "from utils.system import cli; cli.run(lambda: __import__('torch') and None)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, env=kept | given | {"OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
