@@ -38,9 +38,9 @@ from utils.images.decode import (
     read_bytes,
 )
 from utils.images.header import MAX_PIXELS, NPY, RGB, TIFF, PngHeader, png_header, refuse_large
+from utils.images.tiff import bits_per_sample, decode_tiff
 
 FULL_RANGE = (0, 65535)
-_BITS, _SAMPLES, _PLANES, _EXTRA = 258, 277, 284, 338  # tags of a TIFF
 _JPEG_END = b"\xff\xd9"
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -139,8 +139,8 @@ def _decode_any(data: bytes, wanted: _Wanted) -> np.ndarray:
     if array is not None:
         return array
     image = open_image(data, wanted.max_pixels)
-    if data.startswith(TIFF) and (_tag(image, _BITS, 8) == 16 or wanted.channels not in (1, 3)):
-        return wanted.fit(_decode_tiff(data, image))
+    if data.startswith(TIFF) and (bits_per_sample(image) == 16 or wanted.channels not in (1, 3)):
+        return wanted.fit(decode_tiff(data, image))
     if wanted.exif_transpose:
         return _from_pillow(PIL.ImageOps.exif_transpose(image), wanted)
     return _decode_jpeg(data, image, wanted) if image.format == "JPEG" else _from_pillow(image, wanted)
@@ -163,34 +163,6 @@ def _decode_jpeg(data: bytes, image: PIL.Image.Image, wanted: _Wanted) -> np.nda
     width, height = (max(side // wanted.reduce, 1) for side in image.size)
     image.draft(image.mode, (width, height))
     return _from_pillow(image, wanted)
-
-
-def _decode_tiff(data: bytes, image: PIL.Image.Image) -> np.ndarray:
-    """Return the values of a TIFF exactly as they are stored, (H, W, C).
-
-    Raises:
-        DataError: no library at hand returns them unchanged.
-    """
-    if _tag(image, _BITS, 8) == 16:
-        if _tag(image, _PLANES, 1) == 2 and _tag(image, _SAMPLES, 1) > 1:
-            raise DataError("stores 16-bit channels as planes; store them pixel by pixel", kind="unsuitable")
-        return decode_unchanged(data)
-    # cv2 multiplies colours of 8 bits by alpha, and Pillow divides those that were stored multiplied
-    if _tag(image, _EXTRA, 0) == 1:
-        raise DataError(
-            "stores colours multiplied by alpha; store the channels unchanged (extra samples unspecified)",
-            kind="unsuitable",
-        )
-    if image.mode == "RGB" and _tag(image, _SAMPLES, 3) == 4:  # Pillow drops a fourth channel of unknown use
-        return decode_unchanged(data)
-    array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
-
-
-def _tag(image: PIL.Image.Image, tag: int, default: int) -> int:
-    """Return the first value of a tag of a TIFF."""
-    value = image.tag_v2.get(tag, default) if hasattr(image, "tag_v2") else default
-    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _from_pillow(image: PIL.Image.Image, wanted: _Wanted) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from utils.data.pairing import name_some
 from utils.dataset_info import IGNORE_INDEX
 from utils.survey.findings import Level, Problem, ProblemKind, Report, SplitReport
 from utils.survey.sample_facts import ExaminedData, SampleFacts, examine_sample
+from utils.survey.value_range import NARROW, fitting_range, measure_range
 
 _NEAR = 8  # differing bits of _SIDE ** 2 up to which two images count as the same
+_RANGES_READ = 50  # images whose stored values are read where few levels are used
 
 _HEADINGS: dict[ProblemKind, str] = {
     "unreadable_image": "images cannot be read",
@@ -63,6 +66,7 @@ def _summarise(title: str, facts: list[SampleFacts], classes: Sequence[str]) -> 
     split.sizes = dict(sizes.most_common())
     _count_classes(split, facts, classes)
     _measure_channels(split, facts)
+    split.problems += _narrow_range(facts)
     split.problems += _collect("error", (item for fact in facts for item in fact.problems))
     split.problems += _collect("warning", (item for fact in facts for item in fact.warnings))
     return split
@@ -91,6 +95,22 @@ def _measure_channels(split: SplitReport, facts: list[SampleFacts]) -> None:
         mean, square = np.sum(sums, axis=0) / count
         split.mean = [round(float(value), 5) for value in mean]
         split.std = [round(float(value), 5) for value in np.sqrt(np.maximum(square - mean**2, 0))]
+
+
+def _narrow_range(facts: list[SampleFacts]) -> list[Problem]:
+    """Return a warning where all images together use few of the 256 levels."""
+    extents = [fact.extent for fact in facts if fact.extent is not None]
+    low, high = min((e[0] for e in extents), default=0), max((e[1] for e in extents), default=255)
+    if NARROW * (high - low) >= 255:
+        return []
+    what = f"images use the levels {low}..{high} of 0..255, less than a quarter"
+    step = max(len(facts) // _RANGES_READ, 1)
+    channels = next(len(fact.sums[0]) for fact in facts if fact.sums is not None)
+    stored = measure_range((Path(fact.file) for fact in facts[::step]), channels)
+    if stored is not None:
+        fitting = fitting_range(*stored) or stored
+        what += f"; the files store {stored[0]}..{stored[1]} in 16 bits: set value_range to {list(fitting)}"
+    return [Problem("narrow_range", "warning", what)]
 
 
 def _collect(level: Level, items: Iterable[tuple[ProblemKind, str]]) -> list[Problem]:

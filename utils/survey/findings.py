@@ -22,6 +22,7 @@ ProblemKind = Literal[
     "exif_rotation",
     "void_mask",
     "one_class",
+    "narrow_range",  # of pixel values
     "absent_class",  # in no mask of a split
     "unseen_class",  # in another split, but not in training
     "same_file",  # in training and in another split

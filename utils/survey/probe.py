@@ -19,8 +19,10 @@ from utils.images.header import image_size
 from utils.images.masks import MaskValue, count_mask_values, read_mask
 from utils.images.read import read_image
 from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs
+from utils.survey.value_range import fitting_range, measure_range
 
 _IMAGES_READ = 200  # images whose sizes are read
+_RANGES_READ = 100  # images of 16 bits whose values are read
 _MASKS_READ = 3000  # masks whose values are read
 _SAMPLES = 277  # tag of a TIFF: channels
 _ODD = 0.1  # of the masks: so many of another kind are named and left out of the proposal
@@ -33,6 +35,7 @@ class FolderFindings(FolderPairs):
 
     Attributes:
         channels: channels of the images.
+        extent: lowest and highest value that 16-bit images store; ``None`` for images of 8 bits.
         sizes: (height, width) of the images.
         counts: pixels of each mask value, or of each colour.
         unreadable: an error message for each image or mask that cannot be read or does not fit the others.
@@ -41,10 +44,16 @@ class FolderFindings(FolderPairs):
     """
 
     channels: int = 3
+    extent: tuple[int, int] | None = None
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: Counter[MaskValue] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
     thickness: float = 0.0
+
+    @property
+    def value_range(self) -> tuple[int, int] | None:
+        """The values that become black and white; ``None`` for those of the file format."""
+        return None if self.extent is None else fitting_range(*self.extent)
 
     @property
     def colour_masks(self) -> bool:
@@ -79,6 +88,8 @@ def _read_images(found: FolderFindings) -> None:
     if not channels:
         raise DataError(found.unreadable[0], kind="unreadable", paths=[found.pairs[0][0]])
     found.channels = channels.most_common(1)[0][0]
+    step = max(len(found.pairs) // _RANGES_READ, 1)
+    found.extent = measure_range((image for image, _ in found.pairs[::step]), found.channels)
 
 
 def _channels(path: Path) -> int:

@@ -108,6 +108,9 @@ def describe_proposal(found: FolderFindings, config: Mapping[str, Any]) -> str:
     lines += [f"WARNING: {message}" for message in found.unreadable[:3]]
     if len(found.unreadable) > 3:
         lines.append(f"WARNING: {len(found.unreadable) - 3} more files like these")
+    if found.extent and found.value_range:
+        low, high = found.extent
+        lines.append(f"16-bit images hold values of {low}..{high}: value_range is {list(found.value_range)}")
     lines += _describe_labels(found, args)
     epochs = config["trainer"]["epochs"]
     lines.append(
@@ -158,6 +161,8 @@ def _data_options(
     data |= labels
     if found.channels != 3:
         data["channels"] = found.channels
+    if found.value_range:
+        data["value_range"] = list(found.value_range)
     if not found.splits:
         data["val_fraction"] = _VAL_SHARE
         if defaults.group:
