@@ -15,8 +15,9 @@ from base.checks import check_split
 from dataloaders.folder_options import FolderLabels, FolderPixels, FolderSplits, Values, pick, problems_of
 from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from utils.config.factory import refuse
+from utils.data.folder_files import find_files, spelt_out
 from utils.data.labels import ColourTable, LabelTable
-from utils.data.pairing import find_files, name_some, pairs_of_list, spelt_out
+from utils.data.pairing import name_some, pairs_of_list
 from utils.data.splits import split_folds, split_groups
 from utils.errors import DataError
 from utils.images.read import read_image

@@ -1,4 +1,4 @@
-"""Lowest and highest value that a file of more than 8 bits stores: cameras and scanners often use 10 or 12 of 16."""
+"""Range of the values that a file of more than 8 bits stores: many cameras use 10 or 12 of 16."""
 
 from __future__ import annotations
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.data.pairing import IMAGE_SUFFIXES, name_some, require_folder, spelt_out, without_spelt_out
+from utils.data.folder_files import spelt_out, without_spelt_out
+from utils.data.pairing import IMAGE_SUFFIXES, name_some, require_folder, warn_dangling
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import count_mask_values
 from utils.survey.candidates import FolderPairs, Folders, candidates
-from utils.system.patterns import fixed_part
+from utils.system.patterns import fixed_part, walk_folders
 
 __all__ = ["MOST_VALUES", "FolderPairs", "find_pairs"]
 
@@ -51,17 +52,12 @@ def _place(root: Path, found: FolderPairs, folders: Folders) -> None:
 def _image_folders(root: Path) -> dict[Path, list[Path]]:
     """Return the folders that hold image files, with these files; all relative to the root."""
     found: dict[Path, list[Path]] = {}
-    remaining, seen = [root], {root.resolve()}
-    while remaining:
-        folder = remaining.pop()
+    for folder in walk_folders(root, hidden=False):
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        warn_dangling(folder, entries)
         files = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
         if files:
             found[folder.relative_to(root)] = [file.relative_to(root) for file in files]
-        for entry in entries:
-            if entry.is_dir() and entry.resolve() not in seen:  # a link may lead back to where it is
-                seen.add(entry.resolve())
-                remaining.append(entry)
     return dict(sorted(found.items()))
 
 

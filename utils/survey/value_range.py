@@ -32,7 +32,7 @@ def measure_range(paths: Iterable[Path], channels: int) -> tuple[int, int] | Non
 
 
 def fitting_range(lowest: int, highest: int) -> tuple[int, int] | None:
-    """Return the ``value_range`` for 16-bit images: that of 8 to 15 bits, or the measured one inside a wider range.
+    """Return the ``value_range`` for 16-bit images: that of 8 to 15 bits, or a narrow one as measured.
 
     A full number of bits leaves room for brighter images than those that were measured.
 
