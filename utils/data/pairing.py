@@ -156,6 +156,21 @@ def pairs_of_list(
     ]
 
 
+def listed_pairs(root: Path, listed: Path) -> list[PairOrImage] | None:
+    """Return the (name, image, mask) of each line of a list; ``None`` where a line is no pair of files."""
+    pairs = [_two_files(root, line) for line in read_list(listed)]
+    return [pair for pair in pairs if pair is not None] if pairs and None not in pairs else None
+
+
+def _two_files(root: Path, line: str) -> PairOrImage | None:
+    """Return the sample of a line with the paths of an image and a mask; ``None`` for other lines."""
+    words = line.split("\t") if "\t" in line else line.split()
+    if len(words) != 2 or not all((root / word.lstrip("/")).is_file() for word in words):
+        return None
+    image, mask = (root / word.lstrip("/") for word in words)
+    return Path(words[0]).with_suffix("").as_posix().lstrip("/"), image, mask
+
+
 def _pair_of_line(
     root: Path,
     line: str,
@@ -165,16 +180,15 @@ def _pair_of_line(
     listed: Path,
 ) -> PairOrImage:
     name = line if line in images else Path(line).with_suffix("").as_posix()
-    words = line.split("\t") if "\t" in line else line.split()
     if name in images:
         if masks is not None and name not in masks:
             raise DataError(
                 f"{place} has an image but no mask", kind="unpaired", paths=[listed, images[name]]
             )
         return name, images[name], None if masks is None else masks[name]
-    if len(words) == 2 and all((root / word.lstrip("/")).is_file() for word in words):
-        image, mask = (root / word.lstrip("/") for word in words)
-        return Path(words[0]).with_suffix("").as_posix().lstrip("/"), image, mask
+    pair = _two_files(root, line)
+    if pair is not None:
+        return pair
     raise DataError(f"{place} names no image that is there", kind="missing", paths=[listed])
 
 

@@ -18,7 +18,7 @@ from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import MaskValue, count_mask_values, read_mask
 from utils.images.read import read_image
-from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs
+from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs, listed_names
 from utils.survey.value_range import fitting_range, measure_range
 
 _IMAGES_READ = 200  # images whose sizes are read
@@ -69,12 +69,21 @@ def probe(root: Path) -> FolderFindings:
             and others class indices.
     """
     found = FolderFindings(**vars(find_pairs(root)))
+    _list_the_paired(found, root)
     _read_images(found)
     _count_values(found)
     known = set(found.unreadable)  # most of what pairing came across is found again
     found.unreadable += [problem for problem in found.odd if problem not in known]
     found.thickness = _median_thickness(found)
     return found
+
+
+def _list_the_paired(found: FolderFindings, root: Path) -> None:
+    """Have the pairs listed where some images have no mask, which a pattern would name too."""
+    masks = {mask for _, mask in found.pairs}
+    if found.unpaired and not found.splits and not found.listed and len(masks) == len(found.pairs):
+        found.listed = True
+        found.keys = listed_names((image.relative_to(root), mask) for image, mask in found.pairs)
 
 
 def _read_images(found: FolderFindings) -> None:
