@@ -135,7 +135,7 @@ class FolderDataSet(BaseDataSet):
             images, masks = self._find_both()
             if masks is not None:
                 _require_masks(images, masks)
-            found = [(name, image, masks and masks[name]) for name, image in images.items()]
+            found = [(name, image, None if masks is None else masks[name]) for name, image in images.items()]
         return [Sample(name, image, mask, splits.group_of(name)) for name, image, mask in found]
 
     def _find_list(self, text: str) -> Path:

@@ -66,15 +66,19 @@ def open_image(data: bytes, max_pixels: int) -> PIL.Image.Image:
     Raises:
         DataError: it has more than ``max_pixels``.
     """
-    if max_pixels <= MAX_PIXELS:
-        image = PIL.Image.open(io.BytesIO(data))
-    else:
-        with _open_lock:
-            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
-            try:
-                image = PIL.Image.open(io.BytesIO(data))
-            finally:
-                PIL.Image.MAX_IMAGE_PIXELS = limit
+    try:
+        if max_pixels <= MAX_PIXELS:
+            image = PIL.Image.open(io.BytesIO(data))
+        else:
+            with _open_lock:
+                limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
+                try:
+                    image = PIL.Image.open(io.BytesIO(data))
+                finally:
+                    PIL.Image.MAX_IMAGE_PIXELS = limit
+    except PIL.Image.DecompressionBombError as error:
+        text = f"has more than the {max_pixels:,} pixels that are read: make it smaller, or cut it into tiles"
+        raise DataError(text, kind="too_large") from error
     refuse_large(image.size[0] * image.size[1], max_pixels)
     return image
 

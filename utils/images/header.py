@@ -37,6 +37,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
             return height, width
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", kind="missing", paths=[path]) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{path}: has more than {MAX_PIXELS:,} pixels: make it smaller, or cut it into tiles",
+            kind="too_large",
+            paths=[path],
+        ) from error
     except Exception as error:
         raise DataError(
             f"{path}: is not an image that can be read: {reason(error)}", kind="unreadable", paths=[path]
@@ -121,4 +127,7 @@ def refuse_large(pixels: int, max_pixels: int) -> None:
         DataError: it has.
     """
     if pixels > max_pixels:
-        raise DataError(f"has {pixels:,} pixels; more than {max_pixels:,} are refused", kind="too_large")
+        raise DataError(
+            f"has {pixels:,} pixels; more than {max_pixels:,} are refused: make it smaller, or cut it into tiles",
+            kind="too_large",
+        )

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from utils.data.pairing import name_some
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import MaskValue, count_mask_values, read_mask
@@ -128,16 +129,15 @@ def _count_values(found: FolderFindings) -> None:
                 found.unreadable.append(str(result))
             else:
                 counted[any(isinstance(value, tuple) for value in result)].append((path, result))
-    few, many = sorted(counted.values(), key=len)
+    few, many = sorted((counted[True], counted[False]), key=len)
+    kinds = ("colours", "class indices") if few is counted[True] else ("class indices", "colours")
     if few and len(few) > _ODD * len(many):
-        raise DataError(
-            f"{counted[True][0][0]} holds colours, {counted[False][0][0]} class indices; convert all masks to "
-            f"one kind ({len(counted[True])} of {len(few) + len(many)} hold colours)",
-            kind="unsuitable",
-            paths=[counted[True][0][0], counted[False][0][0]],
+        text = (
+            f"{few[0][0]} holds {kinds[0]}, {many[0][0]} {kinds[1]}; convert all masks to one kind "
+            f"({len(few)} of {len(few) + len(many)} hold {kinds[0]}: {name_some([path for path, _ in few])})"
         )
-    kind = "colours" if few is counted[True] else "class indices"
-    found.unreadable += [f"{path} holds {kind}, unlike the other masks" for path, _ in few]
+        raise DataError(text, kind="unsuitable", paths=[few[0][0], many[0][0]])
+    found.unreadable += [f"{path} holds {kinds[0]}, unlike the other masks" for path, _ in few]
     for _, result in many:
         found.counts.update(result)
 
