@@ -12,20 +12,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from utils.data.pairing import name_some
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import MaskValue, count_mask_values, read_mask
-from utils.images.read import read_image
+from utils.survey.fourth_channel import read_fourth_channel
 from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs, listed_names
 from utils.survey.value_range import fitting_range, measure_range
 
 _IMAGES_READ = 200  # images whose sizes are read
 _RANGES_READ = 100  # images of 16 bits whose values are read
 _MASKS_READ = 3000  # masks whose values are read
-_SAMPLES = 277  # tag of a TIFF: channels
 _ODD = 0.1  # of the masks: so many of another kind are named and left out of the proposal
 _MASKS_MEASURED = 30  # masks whose objects are measured
 
@@ -107,16 +105,11 @@ def _channels(path: Path) -> int:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
         return int(shape[2]) if len(shape) == 3 else 1
     with Image.open(path) as image:
-        mode, size = image.mode, len(image.getbands())
-        samples = image.tag_v2.get(_SAMPLES, size) if isinstance(image, TiffImageFile) else size
-    if mode in ("RGB", "RGBA", "RGBX") and samples == 4:
-        return 3 if _is_transparency(read_image(path, channels=4)[..., 3]) else 4
+        mode = image.mode
+    fourth = read_fourth_channel(path)
+    if fourth is not None:
+        return 3 if fourth.is_transparency else 4
     return 1 if mode in ("1", "L") or mode.startswith(("I", "F")) else 3
-
-
-def _is_transparency(band: np.ndarray) -> bool:
-    """Return whether a fourth channel is alpha: mostly 0 or 255, where infrared has values between."""
-    return bool(np.isin(band, (0, 255)).mean() > 0.5)
 
 
 def _count_values(found: FolderFindings) -> None:
