@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 
 from utils.errors import DataError
-from utils.images.header import MAX_PIXELS, reason, refuse_large
+from utils.images.header import MAX_PIXELS, reason, refuse_large, tiff_refusal
 
 _DAMAGED = "is truncated or damaged"
 _open_lock = threading.Lock()  # Pillow keeps its pixel limit in a global
@@ -58,6 +58,24 @@ def naming_file(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path}: cannot be decoded: {reason(error)}", kind="unreadable", paths=[path]
         ) from error
+
+
+@contextmanager
+def explaining(data: bytes) -> Iterator[None]:
+    """Turn an error of a decoder into a refusal of the kind of TIFF, where the file is one that is not read.
+
+    Raises:
+        DataError: bands or a compression that are not read.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        cause = tiff_refusal(io.BytesIO(data))
+        if cause is None:
+            raise
+        raise DataError(cause, kind="unsuitable") from error
 
 
 def open_image(data: bytes, max_pixels: int) -> PIL.Image.Image:

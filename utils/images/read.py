@@ -13,6 +13,7 @@ CMYK, YCbCr, LAB            converted by Pillow
 16-bit grey, RGB, RGBA      divided by 257 and rounded: scaled, never clipped
 float, 32-bit integer       refused: the value range is unknown
 8-bit TIFF, 4 channels      unchanged; refused where colours are stored multiplied by alpha
+TIFF of more bands          refused; NPY files may have any number
 NPY                         (H, W) or (H, W, C), uint8 or uint16
 ==========================  =====================================================================
 """
@@ -32,13 +33,14 @@ from utils.images.decode import (
     decode_by_cv2,
     decode_rgb_png,
     decode_unchanged,
+    explaining,
     load_npy,
     naming_file,
     open_image,
     read_bytes,
 )
 from utils.images.header import MAX_PIXELS, NPY, RGB, TIFF, PngHeader, png_header, refuse_large
-from utils.images.tiff import bits_per_sample, decode_tiff
+from utils.images.tiff import bits_per_sample, decode_tiff, divide_by_alpha, is_premultiplied
 
 FULL_RANGE = (0, 65535)
 _JPEG_END = b"\xff\xd9"
@@ -122,7 +124,8 @@ class _Wanted:
 
 
 def _decode(data: bytes, wanted: _Wanted) -> np.ndarray:
-    array = _decode_any(data, wanted)
+    with explaining(data):
+        array = _decode_any(data, wanted)
     if array.shape[2] != wanted.channels:
         raise DataError(f"has {array.shape[2]} channels; {wanted.channels} are expected", kind="unsuitable")
     return array
@@ -140,7 +143,9 @@ def _decode_any(data: bytes, wanted: _Wanted) -> np.ndarray:
         return array
     image = open_image(data, wanted.max_pixels)
     if data.startswith(TIFF) and (bits_per_sample(image) == 16 or wanted.channels not in (1, 3)):
-        return wanted.fit(decode_tiff(data, image))
+        array = decode_tiff(data, image)
+        divided = wanted.channels in (1, 3) and is_premultiplied(image)
+        return wanted.fit(divide_by_alpha(array) if divided else array)
     if wanted.exif_transpose:
         return _from_pillow(PIL.ImageOps.exif_transpose(image), wanted)
     return _decode_jpeg(data, image, wanted) if image.format == "JPEG" else _from_pillow(image, wanted)
