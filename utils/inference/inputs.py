@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from utils.data.pairing import warn_dangling
+from utils.data.pairing import require_access, warn_dangling
 from utils.errors import DataError
 from utils.system.patterns import WILDCARDS, expand, fixed_part, walk_folders
 
@@ -64,6 +64,7 @@ def _search(path: Path, given: str) -> tuple[Path, list[Path]]:
         DataError: neither a folder nor a pattern.
     """
     if path.is_dir():
+        require_access(path)
         return path, [file for below in walk_folders(path) for file in below.iterdir()]
     if WILDCARDS & set(given):
         return fixed_part(path.parent), list(dict.fromkeys(expand(path)))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils.data.folder_files import spelt_out, without_spelt_out
-from utils.data.pairing import IMAGE_SUFFIXES, name_some, require_folder, warn_dangling
+from utils.data.pairing import IMAGE_SUFFIXES, name_some, require_access, require_folder, warn_dangling
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import count_mask_values
@@ -32,7 +32,7 @@ def find_pairs(root: Path) -> FolderPairs:
     Raises:
         DataError: no images, or none that can be matched with masks; the message says what was tried.
     """
-    require_folder(root)
+    require_access(require_folder(root))
     folders = _image_folders(root)
     if not folders:
         raise DataError(f"{root}: no image files in it or in the folders below", kind="missing", paths=[root])
@@ -80,14 +80,20 @@ def _by_words(
         )
         raise DataError(f"{root}: {text}", kind="unpaired", paths=[root])
     found = FolderPairs(pairs[0][0].as_posix(), pairs[0][1].as_posix(), "", "", pairs, unpaired, listed=True)
-    for word in _VAL:
-        others = [file for folder, files in folders.items() if folder not in searched for file in files
-                  if word in map(str.lower, folder.parts)]  # fmt: skip
-        validation = pairs_by_words(others)
-        if validation is not None and not _unequal_sizes(root, validation[0]):
-            found.val_pairs = validation[0]
-            break
+    found.val_pairs = _validation_by_words(root, folders, searched)
     return found
+
+
+def _validation_by_words(root: Path, folders: Folders, searched: Folders) -> list[tuple[Path, Path]]:
+    """Return the pairs of the first split for validation whose names match in the same way; empty without one."""
+    for word in _VAL:
+        others = [
+            folder for folder in folders if word in map(str.lower, folder.parts) and folder not in searched
+        ]
+        matched = pairs_by_words(file for folder in others for file in folders[folder])
+        if matched is not None and not _unequal_sizes(root, matched[0]):
+            return matched[0]
+    return []
 
 
 def _unequal_sizes(root: Path, pairs: Iterable[tuple[Path, Path]]) -> list[str]:

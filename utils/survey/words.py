@@ -53,15 +53,20 @@ def pairs_by_words(files: Iterable[Path]) -> tuple[Pairs, list[Path]] | None:
 
 
 def _match(images: list[Path], masks: list[Path], *, zeros: bool) -> tuple[Pairs, list[Path]] | None:
-    by_key = {_key(image, zeros): image for image in images}
-    mask_by_key = {_key(mask, zeros): mask for mask in masks}
-    repeated = len(by_key) < len(images) or len(mask_by_key) < len(masks)
-    if repeated or not masks or not mask_by_key.keys() <= by_key.keys():
+    by_key, mask_by_key = _by_key(images, zeros), _by_key(masks, zeros)
+    if not by_key or not mask_by_key or not mask_by_key.keys() <= by_key.keys():
         return None
-    unpaired = [image for key, image in by_key.items() if key not in mask_by_key]
-    if unpaired and not zeros:  # the numbers may be counted from elsewhere
+    alone = by_key.keys() - mask_by_key.keys()
+    if alone and not zeros:  # the numbers may be counted from elsewhere
         return None
-    return [(image, mask_by_key[key]) for key, image in by_key.items() if key in mask_by_key], unpaired
+    pairs = [(image, mask_by_key[key]) for key, image in by_key.items() if key not in alone]
+    return pairs, [by_key[key] for key in by_key if key in alone]
+
+
+def _by_key(files: list[Path], zeros: bool) -> dict[Key, Path]:
+    """Return the files by their keys; empty where two have the same."""
+    found = {_key(file, zeros): file for file in files}
+    return found if len(found) == len(files) else {}
 
 
 def _key(file: Path, zeros: bool) -> Key:
