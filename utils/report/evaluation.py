@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.evaluation.images import Evaluation
+from utils.images.names import drawable_names
 from utils.report.sheets import ExtremeImages
 from utils.system.files import write_atomically
 
@@ -113,6 +114,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
+    classes = drawable_names(tuple(classes))
     truth = matrix.sum(axis=1, keepdims=True)
     share = matrix / np.maximum(truth, 1)
     font = ImageFont.load_default(14)
