@@ -91,7 +91,9 @@ def find_start(args: argparse.Namespace, source: ConfigSource | None) -> Start:
     if experiment is None:
         with checkpoint_names(args.resume, folder / "last.pth", args.set, trust=args.trust):
             experiment = check_experiment(with_overrides(carried, args.set))
-    refuse_changes(checkpoint, experiment, allowed=args.allow_change, extend=args.extend is not None)
+    given = [option for option, value in (("--config", args.config), ("--set", args.set)) if value]
+    extend = args.extend is not None
+    refuse_changes(checkpoint, experiment, allowed=args.allow_change, extend=extend, given=given)
     return experiment, folder, checkpoint
 
 

@@ -191,14 +191,6 @@ def holds(path: Path, state: Mapping[str, Any]) -> bool:
     )
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that no longer run."""
-    for temporary in folder.glob(".*.tmp"):
-        writer = temporary.name.split(".")[-2]
-        if not (writer.isdigit() and Path(f"/proc/{writer}").exists()):
-            temporary.unlink(missing_ok=True)
-
-
 def _find(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():

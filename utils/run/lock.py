@@ -46,9 +46,7 @@ def lock_folder(folder: Path) -> Callable[[], None]:
     try:
         release = _lock_portably(path) if fcntl is None else _lock_record(path)
     except BlockingIOError:
-        raise StorageError(
-            f"{folder}: another process is training in this folder{_holder(folder)}"
-        ) from None
+        raise StorageError(f"{folder}: another process is training in this folder{_holder(folder)}") from None
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
     except _Unsupported as error:

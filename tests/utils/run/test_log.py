@@ -97,7 +97,7 @@ def test_without_tensorboard_no_event_file_is_written(tmp_path):
     log.open({}, 1, 0)
     log.step({"loss": 1.0}, [0.1], 1)
     log.close()
-    assert {path.name for path in log.run.path.iterdir()} == {".lock"}
+    assert {path.name for path in log.run.path.iterdir()} == {".lock", ".lock-holder"}
 
 
 def test_a_resumed_log_drops_what_comes_after_the_checkpoint(tmp_path):
