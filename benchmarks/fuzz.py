@@ -123,6 +123,7 @@ def _places(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(node[key])
 
 
+# a second command of a script has its name after a #
 COMMANDS: dict[str, list[str]] = {
     "train": ["-c", "tiny.json", "-d", "cpu", "--check", "--set", "trainer.epochs=1", "--set", "seed=5"],
     "inference": [
@@ -141,6 +142,10 @@ COMMANDS: dict[str, list[str]] = {
     "check_data": ["-c", "tiny.json"],
     "export": ["-m", "m.pth", "-f", "torchscript", "-o", "m.torchscript", "--size", "16", "16"],
     "tools.show_batch": ["-c", "tiny.json", "-o", "b.png", "--batches", "1", "--epoch", "1", "--columns", "2"],
+    "tools.config_docs": ["--version"],
+    "train#resume": ["--resume", "run", "--extend", "3", "--allow-change", "-d", "cpu", "--check",
+                     "--set", "optimizer.args.lr=0.1", "--set", "trainer.val=false"],
+    "train#plot": ["-c", "tiny.json", "--plot-lr", "lr.png", "--set", "trainer.epochs=3", "--set", "arch.args={}"],
 }  # fmt: skip
 
 
@@ -163,7 +168,7 @@ def command_cases(draw: random.Random) -> Iterator[Case]:
                 argv[place] = f"{name}={draw.choice(ODD_WORDS)}" if equals else draw.choice(ODD_WORDS)
             if not argv:
                 break
-        yield Case(script, argv)
+        yield Case(script.partition("#")[0], argv)
 
 
 def run_case(case: Case) -> str | None:
@@ -250,6 +255,9 @@ def _write_inputs(save: Callable[[Path, dict[str, Any]], None]) -> None:
         Path(name).mkdir()
     Image.fromarray(draw.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save("in/a.png")
     Image.fromarray(draw.integers(0, 2, (20, 24), dtype=np.uint8)).save("masks/a.png")
+    with contextlib.redirect_stderr(io.StringIO()):
+        importlib.import_module("train").main(["-c", "tiny.json", "-d", "cpu", "--set", "trainer.epochs=1"])
+    next(Path("saved/Tiny").iterdir()).rename("run")
 
 
 def take(seed: int, count: int) -> list[Case]:
