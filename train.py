@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config.file import ConfigSource, read_config, with_overrides
-from utils.run.arguments import add_resume_arguments, parse_run
+from utils.run.arguments import add_resume_arguments, given_options, parse_run
 from utils.system import cli
 
 if TYPE_CHECKING:
@@ -91,9 +91,8 @@ def find_start(args: argparse.Namespace, source: ConfigSource | None) -> Start:
     if experiment is None:
         with checkpoint_names(args.resume, folder / "last.pth", args.set, trust=args.trust):
             experiment = check_experiment(with_overrides(carried, args.set))
-    given = [option for option, value in (("--config", args.config), ("--set", args.set)) if value]
-    extend = args.extend is not None
-    refuse_changes(checkpoint, experiment, allowed=args.allow_change, extend=extend, given=given)
+    allowed = {"allowed": args.allow_change, "extend": args.extend is not None}
+    refuse_changes(checkpoint, experiment, **allowed, given=given_options(args))
     return experiment, folder, checkpoint
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import importlib
 import io
 import json
@@ -109,11 +110,11 @@ def mutate(config: dict[str, Any], draw: random.Random) -> None:
     node, key = draw.choice(places)
     kind = draw.random()
     if kind < 0.8:
-        node[key] = draw.choice(ODD_VALUES)
+        node[key] = copy.deepcopy(draw.choice(ODD_VALUES))
     elif kind < 0.9 and isinstance(node, dict):
         del node[key]
     elif isinstance(node, dict):
-        node[draw.choice(["", "x", "type", "args", "a\0b", "lr"])] = draw.choice(ODD_VALUES)
+        node[draw.choice(["", "x", "type", "args", "a\0b", "lr"])] = copy.deepcopy(draw.choice(ODD_VALUES))
 
 
 def _places(node: Any) -> Iterator[tuple[Any, Any]]:

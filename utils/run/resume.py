@@ -101,11 +101,11 @@ def refuse_changes(
     if extend:
         changed.pop("trainer.epochs", None)
     if changed:
-        started = [
+        differing = [
             f"{path}: the run was started with {was!r}, now it says {now!r}"
             for path, (was, now) in changed.items()
         ]
-        raise ConfigError([*started, _remedy(set(changed), experiment.trainer.epochs, given)])
+        raise ConfigError([*differing, _remedy(set(changed), experiment.trainer.epochs, given)])
 
 
 def _remedy(changed: set[str], epochs: int, given: Sequence[str]) -> str:
