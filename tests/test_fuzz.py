@@ -15,6 +15,7 @@ def test_200_mutations_of_configs_and_command_lines_end_without_a_traceback_or_a
     assert faults == []
 
 
+@pytest.mark.slow
 def test_a_fault_would_be_noticed(tmp_path, monkeypatch):
     import train
 
