@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         print(annotated(experiment))
         return 0
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
-        if args.plot_lr:
+        if args.plot_lr is not None:
             return plot_learning_rates(experiment, args.plot_lr)
         origin = older_state(args.resume, folder, checkpoint)
         trainer = build_trainer(experiment, args.device, None if origin else folder, check_only=args.check)

@@ -397,6 +397,11 @@ def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch
     assert train.main(["-c", str(config), *settings]) == 0
 
 
+def test_an_empty_name_of_a_plot_does_not_start_a_run(config, capsys, tmp_path):
+    code, error = fails(capsys, "-c", str(config), "--plot-lr", "")
+    assert code == 4 and "cannot be written" in error and not (tmp_path / "saved").exists()
+
+
 @pytest.mark.slow
 def test_the_learning_rates_of_a_run_are_drawn_without_training(config, tmp_path):
     from PIL import Image
