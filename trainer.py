@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -84,11 +84,23 @@ class Trainer(BaseTrainer):
             (N, H, W) int64 class indices.
         """
         output = self.compute(model, batch.images)
-        normalizer = self.criterion.normalizer(batch.target)
-        figures.add_losses(self.loss_of(output, batch.target, normalizer), normalizer, normalizer)
+        for part, target in self._parts(output, batch.target):
+            normalizer = self.criterion.normalizer(target)
+            figures.add_losses(self.loss_of(part, target, normalizer), normalizer, normalizer)
         prediction = output.logits.max(dim=1).indices
         figures.add_prediction(prediction, batch.target)
         return prediction
+
+    def _parts(
+        self, output: SegmentationOutput, target: Tensor
+    ) -> Iterator[tuple[SegmentationOutput, Tensor]]:
+        """Yield the batch, or each of its images where the loss of a batch is not made up of theirs."""
+        if self.criterion.adds_up:
+            yield output, target
+            return
+        for i in range(len(target)):
+            aux = tuple(logits[i : i + 1] for logits in output.aux)
+            yield SegmentationOutput(output.logits[i : i + 1], aux), target[i : i + 1]
 
     def loss_of(self, output: SegmentationOutput, target: Tensor, normalizer: Tensor) -> dict[str, Tensor]:
         """Compute the losses of a batch by name.

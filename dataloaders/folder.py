@@ -11,7 +11,7 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from base.checks import check_split
+from base.checks import check_pairs, check_split
 from dataloaders.folder_options import FolderLabels, FolderPixels, FolderSplits, Values, pick, problems_of
 from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from utils.config.factory import refuse
@@ -106,7 +106,9 @@ class FolderDataSet(BaseDataSet):
         published = inspect.signature(cls).parameters.values()
         given = {item.name: args.get(item.name, item.default) for item in published}
         splits = pick(FolderSplits, given)
-        problems = problems_of([pick(FolderLabels, given), splits, pick(FolderPixels, given)], path)
+        labels = pick(FolderLabels, given)
+        problems = problems_of([labels, splits, pick(FolderPixels, given)], path)
+        problems += check_pairs(labels.names, args, path)
         if "split" not in splits.problems():
             problems += check_split(splits.names, splits.split, path)
         return problems + super().check_arguments(args, path)
