@@ -53,7 +53,7 @@ def load(path: Path) -> np.ndarray:
 
 def test_options_come_from_the_command_line():
     base = ["-m", "m.pth", "-i", "in"]
-    assert JobOptions.from_arguments(parse_arguments(base, "")) == JobOptions(Path("outputs"))
+    assert JobOptions.from_arguments(parse_arguments(base, "", "")) == JobOptions(Path("outputs"))
     flags = [
         "--overlay",
         "--original-ids",
@@ -64,7 +64,7 @@ def test_options_come_from_the_command_line():
     ]
     rle = ["--rle", "r.csv", "--rle-preset", "coco", "--rle-class", "2"]
     options = JobOptions.from_arguments(
-        parse_arguments([*base, "-o", "out", "--max-pixels", "99", *flags, *rle], "")
+        parse_arguments([*base, "-o", "out", "--max-pixels", "99", *flags, *rle], "", "")
     )
     kinds = ("mask", "colour", "overlay", "ids", "probabilities", "disagreement")
     assert options == JobOptions(Path("out"), kinds, 99, True, RleRequest("r.csv", "coco", 2))
