@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from utils.config.user_code import source_of
 from utils.errors import ConfigError
+from utils.losses.base import BaseLoss
+from utils.losses.training import DeepSupervision, TrainingLoss
 
 ALIGN_CORNERS = False  # one policy for every resize of features or logits
 
@@ -22,10 +24,13 @@ class SegmentationOutput(NamedTuple):
     Attributes:
         logits: (N, num_classes, H, W), unnormalised, at exactly the size of the input.
         aux: logits of auxiliary heads, same shape; empty in eval mode.
+        extra: (N, ...) tensors for the loss that the model brings (:meth:`BaseModel.build_criterion`), as
+            :meth:`BaseModel._forward` returned them; empty in eval mode.
     """
 
     logits: Tensor
     aux: tuple[Tensor, ...] = ()
+    extra: tuple[Tensor, ...] = ()
 
 
 class _ModelMeta(ABCMeta):
@@ -52,6 +57,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     Attributes:
         stride: :meth:`_forward` gets images padded to a multiple of it.
         one_logit: two classes by one logit: the first class has the constant logit 0.
+        brings_loss: :meth:`build_criterion` makes no use of the config's loss, which is then refused.
         backbone: the pretrained part, if the model has one.
 
     Args:
@@ -66,6 +72,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
     stride: int = 1
     one_logit: bool = False
+    brings_loss: ClassVar[bool] = False
     backbone: nn.Module  # declared without a value, which would hide the module of that name
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -100,10 +107,11 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
                 value per channel (a batch of one image).
         """
         output = self.forward_coarse(images)
-        heads = output.aux if self.training else ()
-        return SegmentationOutput(
-            self.fit_to(output.logits, images), tuple(self.fit_to(aux, images) for aux in heads)
-        )
+        logits = self.fit_to(output.logits, images)
+        if not self.training:
+            return SegmentationOutput(logits)
+        aux = tuple(self.fit_to(head, images) for head in output.aux)
+        return SegmentationOutput(logits, aux, output.extra)
 
     def fit_to(self, logits: Tensor, images: Tensor) -> Tensor:
         """Logits of :meth:`forward_coarse` at exactly the size of ``images``."""
@@ -129,8 +137,25 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         if not is_exporting() and not torch.compiler.is_compiling():
             self._check_output(output)
         if self.one_logit:
-            return SegmentationOutput(_beside_zero(output.logits), tuple(map(_beside_zero, output.aux)))
+            aux = tuple(map(_beside_zero, output.aux))
+            return SegmentationOutput(_beside_zero(output.logits), aux, output.extra)
         return output
+
+    def build_criterion(self, pixel: BaseLoss, aux_weight: float) -> TrainingLoss:
+        """Return the loss that trains this model; validation uses ``pixel`` on the logits.
+
+        Args:
+            pixel: the loss of the config.
+            aux_weight: ``trainer.aux_weight``.
+        """
+        return DeepSupervision(pixel, aux_weight)
+
+    def set_progress(self, share: float) -> None:
+        """Take notice of the share of the run's optimizer steps that are done (0..1), before each step.
+
+        A model whose training changes over a run derives that from the share alone, so that a resumed run
+        continues where it was.
+        """
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Return the trainable parameters of the pretrained part, if there is one."""
@@ -192,6 +217,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
                     f"{place} the shape {tuple(head.shape)}; expected (N, {channels}, H, W): one channel "
                     "for each class"
                 )
+        if isinstance(output, SegmentationOutput) and not all(isinstance(e, Tensor) for e in output.extra):
+            raise ConfigError(f"{place} an extra that is not a tuple of tensors")
 
     def _single_value_remedy(self, batch: int) -> str:
         return (
