@@ -57,6 +57,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     Attributes:
         stride: :meth:`_forward` gets images padded to a multiple of it.
         one_logit: two classes by one logit: the first class has the constant logit 0.
+        num_layers: the layer of the heads, for ``optimizer.layer_decay``; 0 where layers have no order.
         brings_loss: :meth:`build_criterion` makes no use of the config's loss, which is then refused.
         backbone: the pretrained part, if the model has one.
 
@@ -72,6 +73,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
     stride: int = 1
     one_logit: bool = False
+    num_layers: int = 0
     brings_loss: ClassVar[bool] = False
     backbone: nn.Module  # declared without a value, which would hide the module of that name
 
@@ -166,6 +168,10 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         """Return the trainable parameters outside the backbone."""
         backbone = {id(p) for p in self.get_backbone_params()}
         return [p for p in self.parameters() if p.requires_grad and id(p) not in backbone]
+
+    def layer_of(self, name: str) -> int:
+        """Return the depth of a parameter: 0 for embeddings, i for block i (from 1), ``num_layers`` for heads."""
+        return self.num_layers
 
     def freeze(self, *, bn: bool = False, backbone: bool = False) -> None:
         """Freeze batch norm, the backbone or both, for good: :meth:`train` keeps them frozen.
