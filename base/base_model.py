@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         stride: :meth:`_forward` gets images padded to a multiple of it.
         one_logit: two classes by one logit: the first class has the constant logit 0.
         backbone: the pretrained part, if the model has one.
+        architecture_version: raised by every change of a class's layers or arithmetic after which the weights of
+            older checkpoints do not fit, or compute something else; checkpoints record it.
 
     Args:
         num_classes: number of classes.
@@ -64,6 +67,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         ValueError: a number is below 1, or a model without a backbone is to freeze it.
     """
 
+    architecture_version: ClassVar[int] = 1
     stride: int = 1
     one_logit: bool = False
     backbone: nn.Module  # declared without a value, which would hide the module of that name
@@ -80,6 +84,22 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         self.in_channels = in_channels
         self._freeze_bn = False
         self._freeze_backbone = False
+
+    @classmethod
+    def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that build today what an earlier version built from ``arguments``.
+
+        A class that raises :attr:`architecture_version` overrides this where an option keeps the earlier form;
+        otherwise older checkpoints are refused.
+
+        Args:
+            version: below :attr:`architecture_version`.
+            arguments: ``arch.args`` of the checkpoint; unchecked, and not to be changed.
+
+        Raises:
+            ValueError: that version can no longer be built.
+        """
+        raise ValueError(f"{cls.__name__} has no form of version {version}")
 
     @abstractmethod
     def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
