@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utils.config.user_code import source_of
+from utils.dataset_info import Normalisation
 from utils.errors import ConfigError
 
 ALIGN_CORNERS = False  # one policy for every resize of features or logits
@@ -151,6 +152,13 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         if self.one_logit:
             return SegmentationOutput(_beside_zero(output.logits), tuple(map(_beside_zero, output.aux)))
         return output
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """What the loaded weights of the backbone were trained with; ``None`` where none were loaded."""
+        backbone = getattr(self, "backbone", None)
+        found: Normalisation | None = getattr(backbone, "normalisation", None)
+        return found
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Return the trainable parameters of the pretrained part, if there is one."""
