@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from base.outputs import (
+    ALIGN_CORNERS,
+    SegmentationOutput,
+    beside_zero,
+    fit,
+    is_exporting,
+    pad_to_multiple,
+)
 from utils.config.user_code import source_of
+from utils.dataset_info import Normalisation
 from utils.errors import ConfigError
 from utils.losses.base import BaseLoss
 from utils.losses.training import DeepSupervision, TrainingLoss
 
-ALIGN_CORNERS = False  # one policy for every resize of features or logits
-
-
-class SegmentationOutput(NamedTuple):
-    """Output of every model (a NamedTuple, so that DataParallel can gather it).
-
-    Attributes:
-        logits: (N, num_classes, H, W), unnormalised, at exactly the size of the input.
-        aux: logits of auxiliary heads, same shape; empty in eval mode.
-        extra: (N, ...) tensors for the loss that the model brings (:meth:`BaseModel.build_criterion`), as
-            :meth:`BaseModel._forward` returned them; empty in eval mode.
-    """
-
-    logits: Tensor
-    aux: tuple[Tensor, ...] = ()
-    extra: tuple[Tensor, ...] = ()
+__all__ = ["ALIGN_CORNERS", "BaseModel", "SegmentationOutput", "is_exporting"]
 
 
 class _ModelMeta(ABCMeta):
@@ -60,6 +54,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         num_layers: the layer of the heads, for ``optimizer.layer_decay``; 0 where layers have no order.
         brings_loss: :meth:`build_criterion` makes no use of the config's loss, which is then refused.
         backbone: the pretrained part, if the model has one.
+        architecture_version: raised by every change of a class's layers or arithmetic after which the weights of
+            older checkpoints do not fit, or compute something else; checkpoints record it.
 
     Args:
         num_classes: number of classes.
@@ -71,6 +67,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         ValueError: a number is below 1, or a model without a backbone is to freeze it.
     """
 
+    architecture_version: ClassVar[int] = 1
     stride: int = 1
     one_logit: bool = False
     num_layers: int = 0
@@ -89,6 +86,22 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         self.in_channels = in_channels
         self._freeze_bn = False
         self._freeze_backbone = False
+
+    @classmethod
+    def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that build today what an earlier version built from ``arguments``.
+
+        A class that raises :attr:`architecture_version` overrides this where an option keeps the earlier form;
+        otherwise older checkpoints are refused.
+
+        Args:
+            version: below :attr:`architecture_version`.
+            arguments: ``arch.args`` of the checkpoint; unchecked, and not to be changed.
+
+        Raises:
+            ValueError: that version can no longer be built.
+        """
+        raise ValueError(f"{cls.__name__} has no form of version {version}")
 
     @abstractmethod
     def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
@@ -119,7 +132,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         """Logits of :meth:`forward_coarse` at exactly the size of ``images``."""
         height, width = images.shape[-2:]
         size = tuple(side + -side % self.stride for side in (height, width))
-        return _fit(logits, size)[..., :height, :width]
+        return fit(logits, size)[..., :height, :width]
 
     def forward_coarse(self, images: Tensor) -> SegmentationOutput:
         """Logits at the network's own resolution, for whoever does the resizing.
@@ -127,7 +140,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         They cover the images padded on the right and at the bottom to multiples of :attr:`stride`;
         :meth:`forward` resizes them bilinearly to that size and crops.
         """
-        padded = _pad_to_multiple(images, self.stride)
+        padded = pad_to_multiple(images, self.stride)
         try:
             output = self._forward(padded)
         except ValueError as error:
@@ -139,8 +152,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         if not is_exporting() and not torch.compiler.is_compiling():
             self._check_output(output)
         if self.one_logit:
-            aux = tuple(map(_beside_zero, output.aux))
-            return SegmentationOutput(_beside_zero(output.logits), aux, output.extra)
+            aux = tuple(map(beside_zero, output.aux))
+            return SegmentationOutput(beside_zero(output.logits), aux, output.extra)
         return output
 
     def build_criterion(self, pixel: BaseLoss, aux_weight: float) -> TrainingLoss:
@@ -158,6 +171,13 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         A model whose training changes over a run derives that from the share alone, so that a resumed run
         continues where it was.
         """
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """What the loaded weights of the backbone were trained with; ``None`` where none were loaded."""
+        backbone = getattr(self, "backbone", None)
+        found: Normalisation | None = getattr(backbone, "normalisation", None)
+        return found
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Return the trainable parameters of the pretrained part, if there is one."""
@@ -250,36 +270,3 @@ def _with_freezing(signature: inspect.Signature) -> inspect.Signature:
         for name in ("freeze_bn", "freeze_backbone")
     ]
     return signature.replace(parameters=own + policies, return_annotation=inspect.Signature.empty)
-
-
-def _pad_to_multiple(images: Tensor, stride: int) -> Tensor:
-    """Pad on the right and at the bottom with 0, the normalised mean colour."""
-    height, width = images.shape[-2:]
-    bottom, right = -height % stride, -width % stride
-    # an exported program must also pad images of other sizes than the one it was recorded with
-    if is_exporting() or bottom or right:
-        return F.pad(images, (0, right, 0, bottom))
-    return images
-
-
-def is_exporting() -> bool:
-    """Return whether a program for inputs of all sizes is being recorded, so no branch may depend on a size."""
-    # torch 2.6 has no is_exporting
-    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return _is_tracing() or bool(exporting())
-
-
-def _is_tracing() -> bool:
-    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
-
-
-def _fit(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    # torch.jit.trace records sizes as tensors, and no branch may depend on them
-    if not _is_tracing() and logits.shape[-2:] == size:
-        return logits
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)
-
-
-def _beside_zero(logit: Tensor) -> Tensor:
-    """Turn (N, 1, H, W) into (N, 2, H, W): the softmax of 0 and x is 1 - sigmoid(x) and sigmoid(x)."""
-    return torch.cat([torch.zeros_like(logit), logit], dim=1)
