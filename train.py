@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.run.branch import branch_off, older_state
     from utils.system.logger import log_to_console
     from utils.training.continuation import continue_run
+    from utils.training.dry_run import dry_run
 
     log_to_console()
     experiment, folder, checkpoint = find_start(args, source)
@@ -63,16 +64,15 @@ def run(args: argparse.Namespace) -> int:
         if args.plot_lr:
             return plot_learning_rates(experiment, args.plot_lr)
         origin = older_state(args.resume, folder, checkpoint)
-        trainer = build_trainer(experiment, args.device, None if origin else folder, check_only=args.check)
+        where = None if origin else folder
+        trainer = build_trainer(experiment, args.device, where, check_only=args.check, resumed=checkpoint)
     if checkpoint is not None:
         continue_run(trainer, checkpoint, experiment)
-    if not args.check:
+    if args.check:
+        dry_run(trainer)
+    else:
         branch_off(trainer.run, origin, checkpoint)
         trainer.train()
-        return 0
-    from utils.training.dry_run import dry_run
-
-    dry_run(trainer)
     return 0
 
 
@@ -118,8 +118,9 @@ def check_experiment(source: ConfigSource) -> Experiment:
 
 
 def build_trainer(
-    experiment: Experiment, device: str | None = None, folder: Path | None = None, *, check_only: bool = False
-) -> Trainer:
+    experiment: Experiment, device: str | None = None, folder: Path | None = None, *, check_only: bool = False,
+    resumed: dict[str, Any] | None = None,
+) -> Trainer:  # fmt: skip
     """Build every part of an experiment, in the order in which each needs the one before.
 
     Args:
@@ -127,6 +128,7 @@ def build_trainer(
         device: as the command line's ``--device``.
         folder: the run folder to continue; ``None`` creates one.
         check_only: remove the new folder when the process ends.
+        resumed: the checkpoint that the run continues from.
 
     Raises:
         ConfigError: a part refused its arguments.
@@ -134,11 +136,10 @@ def build_trainer(
         StorageError: the run folder cannot be written.
     """
     from dataloaders.build import build_loaders
-    from models.build import build_model
+    from models.start import start_model
     from trainer import Trainer
     from utils.losses.build import build_criterion
     from utils.run.folder import open_run
-    from utils.training.finetune import start_from
     from utils.training.optimizer import build_optimizer
     from utils.training.process import prepare_process, versions
     from utils.training.schedule import build_schedule, steps_of_epoch
@@ -146,9 +147,9 @@ def build_trainer(
 
     options, plain, process = experiment.trainer, experiment.plain, prepare_process(experiment, device)
     train_loader, val_loader = build_loaders(experiment)
+    model = start_model(experiment, train_loader, val_loader, resumed)
+    model = model.to(memory_format=process.layout).to(process.device)
     info, dataset = train_loader.info, train_loader.dataset
-    model = build_model(experiment.arch, info).to(memory_format=process.layout).to(process.device)
-    start_from(experiment.init_from, model, info)
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
@@ -165,13 +166,13 @@ def build_trainer(
 
 
 def plot_learning_rates(experiment: Experiment, path: str) -> int:
-    """Draw the learning rates of a whole run: the data is counted, the model built, nothing trained."""
+    """Draw the learning rates of a run: the data is counted, the model built, nothing fetched or trained."""
     from dataloaders.build import build_loaders
-    from models.build import build_model
+    from models.build import build_untrained
     from utils.report.learning_rates import plot_run
 
     train_loader = build_loaders(experiment)[0]
-    plot_run(experiment, build_model(experiment.arch, train_loader.info), train_loader, path)
+    plot_run(experiment, build_untrained(experiment.arch, train_loader.info), train_loader, path)
     return 0
 
 

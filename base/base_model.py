@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     :meth:`_forward`. The base pads, crops, resizes and freezes; every constructor takes its arguments.
 
     Attributes:
+        fetches: arguments that may fetch weights, with the value that fetches none, for models whose own weights
+            are loaded from a checkpoint.
         stride: :meth:`_forward` gets images padded to a multiple of it.
         one_logit: two classes by one logit: the first class has the constant logit 0.
         backbone: the pretrained part, if the model has one.
@@ -65,6 +68,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         ValueError: a number is below 1, or a model without a backbone is to freeze it.
     """
 
+    fetches: ClassVar[Mapping[str, Any]] = {"pretrained": False}
     stride: int = 1
     one_logit: bool = False
     backbone: nn.Module  # declared without a value, which would hide the module of that name
@@ -79,6 +83,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             raise ValueError("num_classes and in_channels must be at least 1")
         self.num_classes = num_classes
         self.in_channels = in_channels
+        self._normalisation: Normalisation | None = None
         self._freeze_bn = False
         self._freeze_backbone = False
 
@@ -137,8 +142,11 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     def normalisation(self) -> Normalisation | None:
         """What the loaded weights of the backbone were trained with; ``None`` where none were loaded."""
         backbone = getattr(self, "backbone", None)
-        found: Normalisation | None = getattr(backbone, "normalisation", None)
-        return found
+        return self._normalisation or getattr(backbone, "normalisation", None)
+
+    @normalisation.setter
+    def normalisation(self, normalisation: Normalisation) -> None:
+        self._normalisation = normalisation
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Return the trainable parameters of the pretrained part, if there is one."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+
 import models
 from base.base_model import BaseModel
-from utils.config.factory import Catalogue, Component, build
+from utils.config.factory import Catalogue, Component, build, find
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError
 
@@ -30,3 +33,15 @@ def build_model(arch: Component, info: DatasetInfo) -> BaseModel:
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
     return model
+
+
+def build_untrained(arch: Component, info: DatasetInfo) -> BaseModel:
+    """Build a model whose weights are loaded afterwards, or do not matter: no argument fetches any.
+
+    Raises:
+        ConfigError: as :func:`build_model`.
+    """
+    cls = find(MODELS, arch.type, "arch.type")
+    known = inspect.signature(cls).parameters
+    off = {name: value for name, value in cls.fetches.items() if name in known}
+    return build_model(replace(arch, args={**arch.args, **off}), info)
