@@ -9,10 +9,11 @@ from models.pspnet import PSPDenseNet, PSPNet
 from models.segnet import SegNet, SegResNet
 from models.smp import SMP
 from models.torchvision_models import TV
-from models.unet import UNet, UNetResnet
+from models.unet import UNet, UNetBackbone
 from models.upernet import UperNet
 
 FCN8 = FCN8s  # the template family's name
+UNetResnet = UNetBackbone  # its name in earlier versions and in the template family
 
 __all__ = [
     "FCN8",
@@ -30,6 +31,7 @@ __all__ = [
     "SegNet",
     "SegResNet",
     "UNet",
+    "UNetBackbone",
     "UNetResnet",
     "UperNet",
 ]

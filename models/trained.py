@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from base.base_model import BaseModel
-from models.build import MODELS, build_untrained
+from models.build import MODELS, build_untrained, of_version
 from utils.config.factory import Component, require
 from utils.config.file import load_config
 from utils.config.user_code import catalogue_by_default
@@ -119,21 +119,24 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
     """
     try:
         arch, info = checkpoint["arch"], DatasetInfo.from_plain(checkpoint["dataset"])
+        version = checkpoint.get("architecture_version", 1)
         weights = checkpoint.get("ema") or checkpoint["model"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint holds no complete model: {error!r}") from error
     try:
         with catalogue_by_default():
-            model = _untrained(arch, info)
+            model = _untrained(arch, info, version)
     except ConfigError as error:
-        raise CheckpointError(f"the checkpoint's model cannot be built: {error}") from error
+        writer = (checkpoint.get("versions") or {}).get("segwright")
+        by = f" (written by Segwright {writer})" if writer else ""
+        raise CheckpointError(f"the checkpoint's model cannot be built: {error}{by}") from error
     load_weights(model, weights)
     return model.eval(), info
 
 
-def _untrained(arch: Any, info: DatasetInfo) -> BaseModel:
+def _untrained(arch: Any, info: DatasetInfo, version: int) -> BaseModel:
     """Build the model that a checkpoint names, checked like that of a config."""
-    component = Component.from_plain(arch, "arch")
+    component = of_version(Component.from_plain(arch, "arch"), version)
     require(MODELS, component, "arch")
     return build_untrained(component, info)
 

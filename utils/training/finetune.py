@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,13 @@ from utils.dataset_info import DatasetInfo, Normalisation
 from utils.errors import CheckpointError
 from utils.run.checkpoint import load_any
 from utils.run.names import place_of, strip_wrappers
+from utils.run.state import is_arch
 
 logger = logging.getLogger(__name__)
 
 Rename = Callable[[Mapping[str, Tensor], Iterable[str]], dict[str, Tensor]]
 
+_BACKBONES = ("backbone.", "network.encoder.")
 _FOREIGN = (".safetensors", ".h5")
 MINIMUM = 0.5  # share of the model's values that must be found
 
@@ -37,6 +40,18 @@ class Transfer(NamedTuple):
     values: int
     loaded: int
     outcome: str
+
+
+class Brought(NamedTuple):
+    """What came with the weights of ``init_from``.
+
+    Attributes:
+        normalisation: what they were trained with, where the file says so.
+        published: they are those of a backbone without a segmentation head, as libraries publish them.
+    """
+
+    normalisation: Normalisation | None = None
+    published: bool = False
 
 
 def load_matching(
@@ -174,31 +189,36 @@ def start_from(
     path: str | None,
     model: nn.Module,
     info: DatasetInfo,
+    names: Collection[str] = (),
     *,
     read: Callable[[Path], Any] | None = None,
     rename: Rename | None = None,
-) -> Normalisation | None:
+) -> Brought:
     """Load the weights of the config's ``init_from``, if it names a checkpoint.
 
     Args:
         path: the file.
         model: changed in place.
         info: the data set that the model is built for.
+        names: names by which a checkpoint may call the class of the model, whose version is then compared.
         read: reads files that are not of torch; ``None`` refuses them.
         rename: as for :func:`load_matching`.
 
     Returns:
-        What the weights were trained with, where the file says so.
+        What came with the weights; nothing without a path.
 
     Raises:
         CheckpointError: the file is unusable, or less than half of the model's values are in it.
     """
     if path is None:
-        return None
+        return Brought()
     foreign = read is not None and Path(path).suffix in _FOREIGN
     checkpoint = read(Path(path)) if read is not None and foreign else load_any(path)
-    load_matching(model, checkpoint, info, rename)
-    return _normalisation(checkpoint)
+    table = load_matching(model, checkpoint, info, rename)
+    _compare_versions(model, checkpoint, names)
+    loaded = [entry.name for entry in table if entry.loaded]
+    facts = _normalisation(checkpoint)
+    return Brought(facts, facts is None and all(name.startswith(_BACKBONES) for name in loaded))
 
 
 def _normalisation(checkpoint: Mapping[str, Any]) -> Normalisation | None:
@@ -209,3 +229,29 @@ def _normalisation(checkpoint: Mapping[str, Any]) -> Normalisation | None:
         return Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"init_from: the normalisation in the file is malformed: {error}") from error
+
+
+def _compare_versions(model: Any, checkpoint: Mapping[str, Any], names: Collection[str]) -> None:
+    """Warn if the checkpoint is of the same class in another architecture version."""
+    arch: Any = checkpoint.get("arch")
+    if not is_arch(arch) or arch["type"] not in names:
+        return
+    name, version, newest = (
+        arch["type"],
+        checkpoint.get("architecture_version", 1),
+        model.architecture_version,
+    )
+    if version == newest:
+        return
+    arguments = arch.get("args", {})
+    try:
+        earlier = type(model).arguments_of_version(version, arguments) if version < newest else {}
+    except ValueError:
+        earlier = {}
+    changes = {key: value for key, value in earlier.items() if arguments.get(key) != value}
+    remedy = f"; the network of the checkpoint is {json.dumps(changes)[1:-1]} in arch.args" if changes else ""
+    logger.warning(
+        "init_from: the checkpoint's %s is of architecture version %d, the model of version %d, so equal "
+        "weights compute something else%s",
+        name, version, newest, remedy,
+    )  # fmt: skip
