@@ -149,7 +149,7 @@ class EoMT(BaseModel):
         return self.class_head(queries), masks
 
     def _attention(self, masks: Tensor, tokens: Tokens, number: int) -> Tensor:
-        """Return which tokens attend to which (N, 1, T, T): restricted queries only to the patches of their masks."""
+        """Return which tokens attend to which (N, 1, T, T): restricted queries to patches in their masks."""
         grid, count = tokens.grid, masks.shape[1]
         inside = F.interpolate(masks, size=grid, mode="bilinear", align_corners=ALIGN_CORNERS) > 0
         free = torch.rand(masks.shape[:2], device=masks.device) >= self.restricted[number]

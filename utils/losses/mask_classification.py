@@ -1,7 +1,7 @@
 """The loss of models that predict a set of masks, each with a class.
 
-Cheng, Schwing, Kirillov, "Per-Pixel Classification is Not All You Need for Semantic Segmentation", 2021, and Cheng et
-al., "Masked-attention Mask Transformer for Universal Image Segmentation", 2022.
+Cheng, Schwing, Kirillov, "Per-Pixel Classification is Not All You Need for Semantic Segmentation", 2021, and
+Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", 2022.
 """
 
 from __future__ import annotations
