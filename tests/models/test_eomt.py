@@ -10,9 +10,11 @@ import torch
 from models import EoMT
 from tests.models.foreign import assert_contract
 from tests.parts import make_trainer
+from tests.test_trainer import StopsAt, lines, same, weights
 from utils.config.sections import OptimizerSection
-from utils.errors import ConfigError
+from utils.errors import ConfigError, Interrupted
 from utils.losses import CrossEntropyLoss2d
+from utils.run.checkpoint import load_checkpoint
 from utils.training.optimizer import build_optimizer
 
 SMALL = {"embed_dim": 32, "depth": 3, "num_heads": 2}
@@ -207,3 +209,20 @@ def test_the_trainer_trains_and_validates_it(tmp_path):
     figures = trainer.state_dict()["metrics"]
     assert 0 < figures["loss"] < 5 and 0 <= figures["Mean_IoU"] <= 1
     assert trainer.model.restricted[0] < 1
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_equal_to_the_bit(tmp_path):
+    """Points and restricted queries are drawn, and the annealing follows the run."""
+    options = {"epochs": 2, "lr": 0.001, "accumulate_steps": 2}
+    unbroken = make_trainer(tmp_path / "unbroken", model=tiny(3, points=50), **options)
+    unbroken.train()
+    stopped = make_trainer(tmp_path / "stopped", model=tiny(3, points=50), cls=StopsAt, **options)
+    stopped.stop_step = 5
+    with pytest.raises(Interrupted):
+        stopped.train()
+    resumed = make_trainer(stopped.run.path, model=tiny(3, points=50), seed=9, **options)
+    resumed.load_state_dict(load_checkpoint(resumed.run.last))
+    resumed.train()
+    assert same(weights(resumed), weights(unbroken))
+    assert lines(resumed) == lines(unbroken)
