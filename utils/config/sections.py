@@ -83,9 +83,10 @@ class TrainerSection:
         keep_checkpoints: numbered checkpoints kept, the newest first; 0 keeps all.
         save_minutes: minutes between saves in the middle of an epoch; 0 never saves there.
         monitor: ``max`` or ``min`` and the figure that decides which checkpoint is best: ``Mean_IoU``,
-            ``Pixel_Accuracy``, ``Mean_Accuracy``, ``FW_IoU``, ``Mean_F1`` or ``loss``, optionally with ``val_`` or
-            ``train_`` before it; of one class, ``IoU/NAME``, ``Dice/NAME``, ``F1/NAME`` or ``Accuracy/NAME``, as
-            in ``max val_IoU/car``; or ``off``.
+            ``Mean_Dice``, ``Pixel_Accuracy``, ``Mean_Accuracy``, ``FW_IoU`` or ``loss``, optionally with ``val_``
+            or ``train_`` before it; of one class, ``IoU/NAME``, ``Dice/NAME``, ``Precision/NAME`` or
+            ``Recall/NAME``, as in ``max val_IoU/car``; or ``off``. ``F1`` is another name of Dice, and
+            ``Accuracy/NAME`` of recall.
         early_stop: validations without improvement before the run ends; 0 never ends it.
         tensorboard: write event files.
         log_dir: folder of event files (``log_dir/NAME/TIME``); ``null`` is the run folder.

@@ -30,8 +30,8 @@ def test_a_plateau_without_a_monitor_is_refused():
 
 def test_a_class_may_be_monitored_and_its_figure_must_exist():
     assert not problems_of(changed_config({"trainer.monitor": "max val_IoU/car"}))
-    (problem,) = problems_of(changed_config({"trainer.monitor": "max val_Recall/car"}))
-    assert problem.startswith("trainer.monitor: nothing called 'val_Recall/car' is logged")
+    (problem,) = problems_of(changed_config({"trainer.monitor": "max val_Speed/car"}))
+    assert problem.startswith("trainer.monitor: nothing called 'val_Speed/car' is logged")
 
 
 class Bringing(BaseModel):
