@@ -3,16 +3,19 @@
 from models.deeplab import DeepLab
 from models.duc_hdc import DeepLab_DUC_HDC
 from models.enet import ENet
+from models.eomt import EoMT
 from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
 from models.pspnet import PSPDenseNet, PSPNet
 from models.segnet import SegNet, SegResNet
 from models.smp import SMP
 from models.torchvision_models import TV
-from models.unet import UNet, UNetResnet
+from models.unet import UNet, UNetBackbone
 from models.upernet import UperNet
+from models.vit_seg import ViTSeg
 
 FCN8 = FCN8s  # the template family's name
+UNetResnet = UNetBackbone  # its name in earlier versions and in the template family
 
 __all__ = [
     "FCN8",
@@ -22,6 +25,7 @@ __all__ = [
     "DeepLab",
     "DeepLab_DUC_HDC",
     "ENet",
+    "EoMT",
     "FCN8s",
     "FCN16s",
     "FCN32s",
@@ -30,6 +34,8 @@ __all__ = [
     "SegNet",
     "SegResNet",
     "UNet",
+    "UNetBackbone",
     "UNetResnet",
     "UperNet",
+    "ViTSeg",
 ]

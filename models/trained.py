@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from base.base_model import BaseModel
-from models.build import MODELS, build_model
-from utils.config.factory import Component, find, require
+from models.build import MODELS, build_untrained, of_version
+from utils.config.factory import Component, require
 from utils.config.file import load_config
 from utils.config.user_code import catalogue_by_default
 from utils.dataset_info import DatasetInfo
@@ -121,23 +119,26 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
     """
     try:
         arch, info = checkpoint["arch"], DatasetInfo.from_plain(checkpoint["dataset"])
+        version = checkpoint.get("architecture_version", 1)
         weights = checkpoint.get("ema") or checkpoint["model"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint holds no complete model: {error!r}") from error
     try:
         with catalogue_by_default():
-            model = _untrained(arch, info)
+            model = _untrained(arch, info, version)
     except ConfigError as error:
-        raise CheckpointError(f"the checkpoint's model cannot be built: {error}") from error
+        writer = (checkpoint.get("versions") or {}).get("segwright")
+        by = f" (written by Segwright {writer})" if writer else ""
+        raise CheckpointError(f"the checkpoint's model cannot be built: {error}{by}") from error
     load_weights(model, weights)
     return model.eval(), info
 
 
-def _untrained(arch: Any, info: DatasetInfo) -> BaseModel:
+def _untrained(arch: Any, info: DatasetInfo, version: int) -> BaseModel:
     """Build the model that a checkpoint names, checked like that of a config."""
-    component = _without_pretrained(Component.from_plain(arch, "arch"))
+    component = of_version(Component.from_plain(arch, "arch"), version)
     require(MODELS, component, "arch")
-    return build_model(component, info)
+    return build_untrained(component, info)
 
 
 def load_weights(model: BaseModel, weights: Mapping[str, Any]) -> None:
@@ -218,11 +219,3 @@ def _compare(config: str, arch: Any, path: Path) -> None:
     """Refuse a config that names another model; checkpoints carry their own config."""
     if load_config(config).get("arch") != arch:
         raise ConfigError(f"{config}: arch is not the one that {path} was trained with; leave --config out")
-
-
-def _without_pretrained(arch: Component) -> Component:
-    """The weights come from the checkpoint, so the constructor must not fetch any."""
-    cls = find(MODELS, arch.type, "arch.type")
-    if "pretrained" not in inspect.signature(cls).parameters:
-        return arch
-    return replace(arch, args={**arch.args, "pretrained": False})

@@ -44,11 +44,14 @@ class OptimizerSection(Component):
         args: arguments of its constructor.
         differential_lr: the backbone learns at the learning rate times ``backbone_lr_factor``.
         backbone_lr_factor: factor of the backbone's learning rate.
+        layer_decay: learning rate of a layer over that of the layer after it, for models with layers in order
+            of depth (ViTSeg, EoMT); ``null`` is 1.
         no_decay_norm_bias: no weight decay on normalisation layers and biases.
     """
 
     differential_lr: bool = False
     backbone_lr_factor: PositiveFloat = 0.1
+    layer_decay: Annotated[float, Range(0, 1, exclusive_minimum=True)] | None = None
     no_decay_norm_bias: bool = False
 
 
@@ -130,7 +133,8 @@ class Experiment:
         trainer: length, saving, monitoring and logging.
         val_loader: the validation data; ``null`` takes ``val_split`` of the training data.
         allow_overlap: accept image files that are in the training and in the validation data.
-        loss: the loss, or its name alone.
+        loss: the loss, or its name alone; ``null`` is ``CrossEntropyLoss2d``, and what a model that brings its own
+            training loss needs where a base config names another.
         lr_scheduler: the learning-rate schedule; ``null`` keeps the learning rate constant.
         n_gpu: GPUs to use; several are ``DataParallel``, 0 is the CPU; at most those of the machine.
         use_synch_bn: batch norm over all GPUs; not built yet, refused with ``n_gpu`` above 1.
@@ -156,7 +160,7 @@ class Experiment:
     trainer: TrainerSection
     val_loader: Component | None = None
     allow_overlap: Annotated[bool, MAY_CHANGE] = False
-    loss: Component = field(
+    loss: Component | None = field(
         default_factory=lambda: Component("CrossEntropyLoss2d"), metadata={"name_alone": True}
     )
     lr_scheduler: SchedulerSection | None = None
