@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel, is_exporting
+from models.same_padding import fix_same_padding
 from models.weights.for_smp import load_encoder, published_normalisation, require_weights
 from utils.config.factory import did_you_mean
 from utils.errors import ConfigError, first_line
@@ -83,6 +84,7 @@ class SMP(BaseModel):
             if fetched is None or isinstance(error, MemoryError):
                 raise
             raise _not_loaded(encoder_name, fetched, error) from error
+        fix_same_padding(self.backbone)
         if fetched is not None:
             self.normalisation = published_normalisation(package, encoder_name, fetched).for_channels(
                 in_channels
