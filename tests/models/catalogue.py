@@ -11,10 +11,16 @@ import models
 from base import BaseModel
 from models.build import MODELS
 
+VIT = {
+    "backbone": "vit_tiny_patch16_224",
+    "pretrained": False,
+    "options": {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 64},
+}
 SMALLEST: dict[str, dict[str, Any]] = {
     "DeepLab": {"backbone": "resnet18", "pretrained": False},
     "DeepLab_DUC_HDC": {"backbone": "resnet50", "pretrained": False},
     "ENet": {},
+    "EoMT": {**VIT, "queries": 8, "query_blocks": 1},
     "FCN8s": {"backbone": "vgg11", "pretrained": False},
     "FCN16s": {"backbone": "vgg11", "pretrained": False},
     "FCN32s": {"backbone": "vgg11", "pretrained": False},
@@ -26,6 +32,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "UNet": {"base_channels": 8},
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
     "UperNet": {"backbone": "resnet18", "pretrained": False},
+    "ViTSeg": VIT,
 }
 OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
 LARGE = {"DeepLab_DUC_HDC", "PSPDenseNet", "SegNet", "SegResNet"}  # even the smallest form takes seconds
@@ -49,7 +56,6 @@ def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments:
     """Build a model in its smallest form, without the cost of weights on which no test depends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.vgg.HIDDEN", 64)  # FCN's 4096 channels are 120 million weights
-        patch.setattr(
-            "torch.nn.Linear.reset_parameters", lambda layer: None
-        )  # classifiers, which are dropped
+        if name not in ("EoMT", "ViTSeg"):  # elsewhere, linear layers are classifiers, which are dropped
+            patch.setattr("torch.nn.Linear.reset_parameters", lambda layer: None)
         return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})
