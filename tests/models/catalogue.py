@@ -25,7 +25,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "SegResNet": {"pretrained": False},
     "UNet": {"base_channels": 8},
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
-    "UperNet": {"backbone": "resnet18", "pretrained": False},
+    "UperNet": {"backbone": "resnet18", "pretrained": False, "fpn_channels": 64},
 }
 OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
 LARGE = {"DeepLab_DUC_HDC", "PSPDenseNet", "SegNet", "SegResNet"}  # even the smallest form takes seconds
