@@ -3,15 +3,17 @@ for Semantic Image Segmentation", 2018."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import AtrousPyramid, conv_bn_relu, init_weights, resize_like
-from models.resnet import ResNetEncoder
+from models.blocks import AtrousPyramid, conv_bn_relu, init_weights, resize_like, separable_bn_relu
+from models.resnet import ResNetEncoder, dilate
 from models.xception import XceptionEncoder
+from utils.config.annotations import PositiveInt
 
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}  # dilation of the pyramid by output stride, as in the paper
 
@@ -20,39 +22,59 @@ class DeepLab(BaseModel):
     """DeepLab V3+ on a ResNet or on aligned Xception.
 
     With plain convolutions in pyramid and decoder, for 21 classes: 40,352,181 parameters on resnet50, 59,344,309
-    on resnet101, 54,705,317 on Xception.
+    on resnet101, 54,705,317 on Xception. ``separable`` convolutions have 26,696,133, 45,688,261 and 41,049,269.
 
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
-        backbone: ``xception`` or a ResNet.
+        backbone: ``xception``, a ResNet, or ``xception_linear``: Xception of version 1, without ReLUs after its
+            depthwise convolutions and its stem.
         pretrained: ImageNet weights: true for torchvision's, or the path of a file. For Xception only a
             file, since no weights with a checksum are published.
         output_stride: 16, or 8 for finer features at about three times the cost.
+        separable: depthwise-separable 3x3 convolutions in pyramid and decoder, as in the paper.
+        multi_grid: dilations of the blocks of a ResNet's last stage, times that of the stage: ``[1, 2, 4]`` in
+            DeepLab V3 (Chen et al., 2017).
+
+    Raises:
+        ValueError: ``multi_grid`` without a ResNet, or not as long as its last stage.
     """
+
+    architecture_version = 2  # 2: Xception's ReLUs
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int = 3,
         backbone: Literal[
-            "xception", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"
+            "xception", "xception_linear", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"
         ] = "resnet50",
         pretrained: bool | str = True,
         output_stride: Literal[8, 16] = 16,
+        separable: bool = False,
+        multi_grid: list[PositiveInt] | None = None,
     ) -> None:
         super().__init__(num_classes, in_channels)
         self.stride = output_stride
         self.backbone: nn.Module
-        if backbone == "xception":
-            self.backbone = XceptionEncoder(in_channels, pretrained, output_stride)
+        if backbone in ("xception", "xception_linear"):
+            self.backbone = XceptionEncoder(in_channels, pretrained, output_stride, backbone == "xception")
         else:
             self.backbone = ResNetEncoder(backbone, in_channels, pretrained, output_stride)
+        if multi_grid is not None:
+            _dilate_blocks(self.backbone, multi_grid, 32 // output_stride)
         low, high = self.backbone.channels[1], self.backbone.channels[-1]
-        self.pyramid = AtrousPyramid(high, RATES[output_stride])
+        self.pyramid = AtrousPyramid(high, RATES[output_stride], separable=separable)
         self.reduce = conv_bn_relu(low, 48, 1)
-        self.head = fusing_head(48 + 256, num_classes)
+        self.head = fusing_head(48 + 256, num_classes, separable)
         init_weights(self.pyramid, self.reduce, self.head)
+
+    @classmethod
+    def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of today for version 1, whose Xception had fewer ReLUs."""
+        if arguments.get("backbone") == "xception":
+            return {**arguments, "backbone": "xception_linear"}
+        return dict(arguments)
 
     def _forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)
@@ -62,11 +84,27 @@ class DeepLab(BaseModel):
         return logits  # N, num_classes, H/4, W/4
 
 
-def fusing_head(in_channels: int, num_classes: int) -> nn.Sequential:
+def fusing_head(in_channels: int, num_classes: int, separable: bool = False) -> nn.Sequential:
     """Two 3x3 convolutions over fine and coarse features, then one logit per class: (N, num_classes, H, W)."""
+    convolve = separable_bn_relu if separable else conv_bn_relu
     return nn.Sequential(
-        conv_bn_relu(in_channels, 256),
-        conv_bn_relu(256, 256),
+        convolve(in_channels, 256),
+        convolve(256, 256),
         nn.Dropout(0.1),
         nn.Conv2d(256, num_classes, 1),
     )
+
+
+def _dilate_blocks(encoder: nn.Module, grid: Sequence[int], rate: int) -> None:
+    """Dilate the blocks of a ResNet's last stage by ``rate`` times the numbers of a grid.
+
+    Raises:
+        ValueError: the encoder is no ResNet, or its last stage has another number of blocks.
+    """
+    if not isinstance(encoder, ResNetEncoder):
+        raise ValueError("multi_grid: dilates the last stage of a ResNet; leave it out for another backbone")
+    if len(grid) != len(encoder.layer4):
+        raise ValueError(
+            f"multi_grid: has {len(grid)} numbers, but the last stage has {len(encoder.layer4)} blocks"
+        )
+    dilate(encoder.layer4, [rate * factor for factor in grid])

@@ -46,8 +46,13 @@ class Cut(Changed):
     arguments_of_version = classmethod(BaseModel.arguments_of_version.__func__)
 
 
+class Elsewhere(Changed):
+    """A model whose version 2 changed only networks with the activation."""
+
+
 @pytest.fixture(autouse=True)
 def catalogue(monkeypatch):
+    monkeypatch.setattr(models, "Elsewhere", Elsewhere, raising=False)
     monkeypatch.setattr(models, "Changed", Changed, raising=False)
     monkeypatch.setattr(models, "FormerlyChanged", Changed, raising=False)
     monkeypatch.setattr(models, "Cut", Cut, raising=False)
@@ -115,6 +120,14 @@ def test_init_from_says_what_builds_the_network_of_an_older_checkpoint(old, tmp_
     new = make_checkpoint(tmp_path / "new.pth", arch=ARCH, facts={"architecture_version": 2})
     start_from(str(new), model, info, names_of(model))
     assert not caplog.messages
+
+
+def test_init_from_says_nothing_where_the_change_is_not_in_the_network(tmp_path, caplog):
+    """Version 2 of DeepLab changed Xception only."""
+    info, arch = make_info(), {"type": "Elsewhere", "args": {"width": 3, "activation": False}}
+    model = build_model(Component("Elsewhere", arch["args"]), info)
+    start_from(str(make_checkpoint(tmp_path / "old.pth", arch=arch)), model, info, names_of(model))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_init_from_of_a_version_that_cannot_be_built_warns_too(tmp_path, caplog):

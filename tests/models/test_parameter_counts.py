@@ -13,6 +13,7 @@ NO = {"pretrained": False}
 ZERO = {**NO, "border": "zero"}
 FAMILY = {**NO, "layout": "family", "fpn_channels": 256}
 DEEP = {**NO, "deep_stem": True}
+SEPARABLE = (2048, 2048, 2048, 304, 256)  # input channels of DeepLab's 3x3 convolutions
 KNOWN = [
     ("FCN8s", 21, ZERO, 134_489_759),
     ("FCN8s", 12, ZERO, 134_360_420),
@@ -40,6 +41,8 @@ KNOWN = [
     ("PSPNet", 21, {**DEEP, "backbone": "resnet101"}, 68_073_706),
     ("DeepLab", 21, {**NO, "backbone": "xception"}, 54_705_317),
     ("DeepLab", 21, NO, 40_352_181),
+    # each of five 3x3 convolutions: 9 weights per input channel, a norm, and a ninth of the dense weights
+    ("DeepLab", 21, {**NO, "separable": True}, 40_352_181 - sum((8 * 256 - 11) * c for c in SEPARABLE)),
     ("DeepLab", 21, {**NO, "backbone": "resnet101"}, 59_344_309),
     ("ENet", 11, {"layout": "family"}, 350_508),
     ("ENet", 12, {"layout": "family"}, 350_652),

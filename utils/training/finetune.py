@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -183,11 +184,12 @@ def _compare_versions(model: Any, checkpoint: Mapping[str, Any], names: Collecti
     )
     if version == newest:
         return
-    arguments = arch.get("args", {})
-    try:
-        earlier = type(model).arguments_of_version(version, arguments) if version < newest else {}
-    except ValueError:
-        earlier = {}
+    arguments, earlier = arch.get("args", {}), {}
+    if version < newest:
+        with suppress(ValueError):  # a form that can no longer be built
+            earlier = type(model).arguments_of_version(version, arguments)
+            if earlier == arguments:
+                return  # what changed is not in this network
     changes = {key: value for key, value in earlier.items() if arguments.get(key) != value}
     remedy = f"; the network of the checkpoint is {json.dumps(changes)[1:-1]} in arch.args" if changes else ""
     logger.warning(
