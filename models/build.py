@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
         ConfigError: unknown model, a refused argument, one logit for more than two classes, or a version that
             cannot be built.
     """
+    recorded = find(MODELS, arch.type, "arch.type").architecture_version if version is None else version
     arch = of_version(arch, version)
     asked = arch.args.get("num_classes")
     one_logit = type(asked) is int and asked == 1
@@ -41,7 +43,20 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
     num_classes = 1 if one_logit else info.num_classes
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
+    model.architecture_version = recorded
     return model
+
+
+def build_untrained(arch: Component, info: DatasetInfo, version: int | None = None) -> BaseModel:
+    """Build a model whose weights are loaded afterwards, or do not matter: no argument fetches any.
+
+    Raises:
+        ConfigError: as :func:`build_model`.
+    """
+    cls = find(MODELS, arch.type, "arch.type")
+    known = inspect.signature(cls).parameters
+    off = {name: value for name, value in cls.fetches.items() if name in known}
+    return build_model(replace(arch, args={**arch.args, **off}), info, version)
 
 
 def of_version(arch: Component, version: int | None) -> Component:
