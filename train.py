@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if args.plot_lr:
             return plot_learning_rates(experiment, args.plot_lr)
         origin = older_state(args.resume, folder, checkpoint)
-        where = None if origin else folder
-        trainer = build_trainer(experiment, args.device, where, check_only=args.check, resumed=checkpoint)
+        trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
     if checkpoint is not None:
         continue_run(trainer, checkpoint, experiment)
     if args.check:
@@ -118,9 +117,8 @@ def check_experiment(source: ConfigSource) -> Experiment:
 
 
 def build_trainer(
-    experiment: Experiment, device: str | None = None, folder: Path | None = None, *, check_only: bool = False,
-    resumed: dict[str, Any] | None = None,
-) -> Trainer:  # fmt: skip
+    experiment: Experiment, device: str | None = None, folder: Path | None = None, check_only: bool = False,
+    checkpoint: Mapping[str, Any] | None = None) -> Trainer:  # fmt: skip
     """Build every part of an experiment, in the order in which each needs the one before.
 
     Args:
@@ -128,13 +126,14 @@ def build_trainer(
         device: as the command line's ``--device``.
         folder: the run folder to continue; ``None`` creates one.
         check_only: remove the new folder when the process ends.
-        resumed: the checkpoint that the run continues from.
+        checkpoint: the state that the run will continue from, whose version and normalisation it keeps.
 
     Raises:
         ConfigError: a part refused its arguments.
         DataError, StorageError: the data is not as it should be, or the run folder cannot be written.
     """
     from dataloaders.build import build_loaders
+    from models.build import recorded_version
     from models.start import start_model
     from trainer import Trainer
     from utils.losses.build import build_criterion
@@ -146,7 +145,7 @@ def build_trainer(
 
     options, plain, process = experiment.trainer, experiment.plain, prepare_process(experiment, device)
     train_loader, val_loader = build_loaders(experiment)
-    model = start_model(experiment, train_loader, val_loader, resumed)
+    model = start_model(experiment, train_loader, val_loader, checkpoint)
     model = model.to(memory_format=process.layout).to(process.device)
     info, dataset = train_loader.info, train_loader.dataset
     optimizer = build_optimizer(experiment.optimizer, model)
@@ -154,8 +153,9 @@ def build_trainer(
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
     criterion = build_criterion(experiment, info, dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
-    carried = {"arch": plain["arch"], "config": plain, "versions": versions(), **dataset.transform.facts}
-    carried["architecture_version"] = model.architecture_version
+    version = recorded_version(experiment.arch, checkpoint)
+    carried = {"architecture_version": version, "versions": versions(), **dataset.transform.facts}
+    carried |= {"arch": plain["arch"], "config": plain}
     run = open_run(options.save_dir, experiment.name, plain, folder, temporary=check_only)
     return Trainer(
         model=model, criterion=criterion, optimizer=optimizer, schedule=schedule, train_loader=train_loader,

@@ -31,7 +31,6 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
         ConfigError: unknown model, a refused argument, one logit for more than two classes, or a version that
             cannot be built.
     """
-    recorded = find(MODELS, arch.type, "arch.type").architecture_version if version is None else version
     arch = of_version(arch, version)
     asked = arch.args.get("num_classes")
     one_logit = type(asked) is int and asked == 1
@@ -43,12 +42,16 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
     num_classes = 1 if one_logit else info.num_classes
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
-    model.architecture_version = recorded
     return model
 
 
 def build_untrained(arch: Component, info: DatasetInfo, version: int | None = None) -> BaseModel:
     """Build a model whose weights are loaded afterwards, or do not matter: no argument fetches any.
+
+    Args:
+        arch: class and arguments.
+        info: the facts of the data set.
+        version: as for :func:`build_model`.
 
     Raises:
         ConfigError: as :func:`build_model`.

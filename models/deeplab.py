@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
+from models.backbone import build_backbone, check_backbone
 from models.blocks import AtrousPyramid, conv_bn_relu, init_weights, resize_like, separable_bn_relu
+from models.features import Backbone
 from models.resnet import ResNetEncoder, dilate
 from models.xception import XceptionEncoder
 from utils.config.annotations import PositiveInt
 
+XCEPTIONS = ("xception", "xception_linear")
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}  # dilation of the pyramid by output stride, as in the paper
 
 
 class DeepLab(BaseModel):
-    """DeepLab V3+ on a ResNet or on aligned Xception.
+    """DeepLab V3+ on a ResNet, on aligned Xception, or on a network of timm.
 
     With plain convolutions in pyramid and decoder, for 21 classes: 40,352,181 parameters on resnet50, 59,344,309
     on resnet101, 54,705,317 on Xception. ``separable`` convolutions have 26,696,133, 45,688,261 and 41,049,269.
@@ -27,10 +30,11 @@ class DeepLab(BaseModel):
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
-        backbone: ``xception``, a ResNet, or ``xception_linear``: Xception of version 1, without ReLUs after its
-            depthwise convolutions and its stem.
-        pretrained: ImageNet weights: true for torchvision's, or the path of a file. For Xception only a
-            file, since no weights with a checksum are published.
+        backbone: a ResNet, ``timm/NAME`` for a network of timm that can be dilated, ``xception``, or
+            ``xception_linear``: Xception of version 1, without ReLUs after depthwise convolutions and stem.
+        pretrained: weights of the backbone: true for those of its library, false, a file or ``pip:PACKAGE``;
+            ``None``: true for ResNets, false for timm. For Xception only a file, since no weights with a
+            checksum are published.
         output_stride: 16, or 8 for finer features at about three times the cost.
         separable: depthwise-separable 3x3 convolutions in pyramid and decoder, as in the paper.
         multi_grid: dilations of the blocks of a ResNet's last stage, times that of the stage: ``[1, 2, 4]`` in
@@ -46,28 +50,32 @@ class DeepLab(BaseModel):
         self,
         num_classes: int,
         in_channels: int = 3,
-        backbone: Literal[
-            "xception", "xception_linear", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"
-        ] = "resnet50",
-        pretrained: bool | str = True,
+        backbone: str = "resnet50",
+        pretrained: bool | str | None = None,
         output_stride: Literal[8, 16] = 16,
         separable: bool = False,
         multi_grid: list[PositiveInt] | None = None,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.stride = output_stride
-        self.backbone: nn.Module
-        if backbone in ("xception", "xception_linear"):
-            self.backbone = XceptionEncoder(in_channels, pretrained, output_stride, backbone == "xception")
+        if backbone in XCEPTIONS:
+            wanted, relu = pretrained is None or pretrained, backbone == "xception"
+            encoder: Backbone = XceptionEncoder(in_channels, wanted, output_stride, relu)
         else:
-            self.backbone = ResNetEncoder(backbone, in_channels, pretrained, output_stride)
+            encoder = build_backbone(backbone, in_channels, pretrained, output_stride)
         if multi_grid is not None:
-            _dilate_blocks(self.backbone, multi_grid, 32 // output_stride)
-        low, high = self.backbone.channels[1], self.backbone.channels[-1]
+            _dilate_blocks(encoder, multi_grid, 32 // output_stride)
+        self.backbone, self.stride = encoder, encoder.stride
+        (self._low,) = encoder.levels(4)
+        low, high = encoder.channels[self._low], encoder.channels[-1]
         self.pyramid = AtrousPyramid(high, RATES[output_stride], separable=separable)
         self.reduce = conv_bn_relu(low, 48, 1)
         self.head = fusing_head(48 + 256, num_classes, separable)
         init_weights(self.pyramid, self.reduce, self.head)
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return the mistakes that the types of the arguments do not show."""
+        return check_backbone(args, path, XCEPTIONS)
 
     @classmethod
     def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +86,7 @@ class DeepLab(BaseModel):
 
     def _forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)
-        low = self.reduce(features[1])  # N, 48, H/4, W/4
+        low = self.reduce(features[self._low])  # N, 48, H/4, W/4
         high = resize_like(self.pyramid(features[-1]), low)  # N, 256, H/4, W/4
         logits: Tensor = self.head(torch.cat([low, high], dim=1))
         return logits  # N, num_classes, H/4, W/4

@@ -46,24 +46,25 @@ def start_model(
     else:
         model = build_model(experiment.arch, info)
         brought = start_from(
-            experiment.init_from, model, info, read=read_file, rename=rename, names=names_of(model)
+            experiment.init_from, model, info, names_of(model), read=read_file, rename=rename
         )
-        wanted = brought or model.normalisation
-    if wanted is None:
-        return model
-    wanted = wanted.for_channels(info.in_channels)
-    if wanted == info.normalisation:
-        return model
-    if train_loader.dataset.has_given_normalisation:
-        logger.info(
-            "train_loader.args: %s is used as the config says; the weights were trained with %s",
-            info.normalisation, wanted,
-        )  # fmt: skip
-        return model
-    logger.info(
-        "Images are normalised with %s of the weights, not %s of the data set", wanted, info.normalisation
-    )
-    for loader in (train_loader, val_loader):
+        wanted = brought.normalisation or model.normalisation
+        if wanted is None and brought.published:
+            wanted = getattr(model.backbone, "usual", None)
+    if wanted is not None:
+        _normalise(wanted.for_channels(info.in_channels), train_loader, val_loader)
+    return model
+
+
+def _normalise(wanted: Normalisation, train: BaseDataLoader, val: BaseDataLoader | None) -> None:
+    """Give the loaders a normalisation, unless it is theirs or the config sets one."""
+    own = train.info.normalisation
+    if wanted == own:
+        return
+    if train.dataset.has_given_normalisation:
+        logger.info("train_loader.args: %s is used, as the config says; the weights expect %s", own, wanted)
+        return
+    logger.info("Images are normalised as the weights expect: %s; the data set's own is %s", wanted, own)
+    for loader in (train, val):
         if loader is not None:
             loader.normalise_as(wanted)
-    return model

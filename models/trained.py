@@ -136,9 +136,9 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
 
 def _untrained(arch: Any, info: DatasetInfo, version: int) -> BaseModel:
     """Build the model that a checkpoint names, checked like that of a config."""
-    component = Component.from_plain(arch, "arch")
-    require(MODELS, of_version(component, version), "arch")
-    return build_untrained(component, info, version)
+    component = of_version(Component.from_plain(arch, "arch"), version)
+    require(MODELS, component, "arch")
+    return build_untrained(component, info)
 
 
 def load_weights(model: BaseModel, weights: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.backbone import build_backbone
+from models.backbone import build_backbone, check_backbone
 from models.blocks import PyramidPooling, conv_bn_relu, init_weights, resize_like
 from utils.config.annotations import PositiveInt
 
@@ -28,7 +28,8 @@ class UperNet(BaseModel):
         num_classes: channels of the logits.
         in_channels: channels of the images.
         backbone: a ResNet, or ``timm/NAME`` with features of strides 4, 8, 16 and 32.
-        pretrained: ImageNet weights of the backbone: true, false, or a file.
+        pretrained: weights of the backbone: true for those of its library, false, a file or ``pip:PACKAGE``;
+            ``None``: true for ResNets, false for timm.
         fpn_channels: channels of every level of the pyramid.
         layout: that of the paper or of the template family.
 
@@ -43,7 +44,7 @@ class UperNet(BaseModel):
         num_classes: int,
         in_channels: int = 3,
         backbone: str = "resnet101",
-        pretrained: bool | str = True,
+        pretrained: bool | str | None = None,
         fpn_channels: PositiveInt = 512,
         layout: Literal["paper", "family"] = "paper",
     ) -> None:
@@ -57,6 +58,11 @@ class UperNet(BaseModel):
         self.fuse = conv_bn_relu(4 * fpn_channels, fpn_channels)
         self.head = head
         init_weights(self.top, self.lateral, self.smooth, self.fuse, self.head)
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return the mistakes that the types of the arguments do not show."""
+        return check_backbone(args, path)
 
     @classmethod
     def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:

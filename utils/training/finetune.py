@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 Rename = Callable[[Mapping[str, Tensor], Iterable[str]], dict[str, Tensor]]
 
+_BACKBONES = ("backbone.", "network.encoder.")
 _FOREIGN = (".safetensors", ".h5")
 MINIMUM = 0.5  # share of the model's values that must be found
 
@@ -40,6 +41,18 @@ class Transfer(NamedTuple):
     values: int
     loaded: int
     outcome: str
+
+
+class Brought(NamedTuple):
+    """What came with the weights of ``init_from``.
+
+    Attributes:
+        normalisation: what they were trained with, where the file says so.
+        published: they are those of a backbone without a segmentation head, as libraries publish them.
+    """
+
+    normalisation: Normalisation | None = None
+    published: bool = False
 
 
 def load_matching(
@@ -177,34 +190,37 @@ def start_from(
     path: str | None,
     model: nn.Module,
     info: DatasetInfo,
+    names: Collection[str] = (),
     *,
     read: Callable[[Path], Any] | None = None,
     rename: Rename | None = None,
-    names: Collection[str] = (),
-) -> Normalisation | None:
+) -> Brought:
     """Load the weights of the config's ``init_from``, if it names a checkpoint.
 
     Args:
         path: the file.
         model: changed in place.
         info: the data set that the model is built for.
+        names: names by which a checkpoint may call the class of the model, whose version is then compared.
         read: reads files that are not of torch; ``None`` refuses them.
         rename: as for :func:`load_matching`.
         names: names by which a checkpoint may call the class of the model, whose version is then compared.
 
     Returns:
-        What the weights were trained with, where the file says so.
+        What came with the weights; nothing without a path.
 
     Raises:
         CheckpointError: the file is unusable, or less than half of the model's values are in it.
     """
     if path is None:
-        return None
+        return Brought()
     foreign = read is not None and Path(path).suffix in _FOREIGN
     checkpoint = read(Path(path)) if read is not None and foreign else load_any(path)
-    load_matching(model, checkpoint, info, rename)
+    table = load_matching(model, checkpoint, info, rename)
     _compare_versions(model, checkpoint, names)
-    return _normalisation(checkpoint)
+    loaded = [entry.name for entry in table if entry.loaded]
+    facts = _normalisation(checkpoint)
+    return Brought(facts, facts is None and all(name.startswith(_BACKBONES) for name in loaded))
 
 
 def _normalisation(checkpoint: Mapping[str, Any]) -> Normalisation | None:
@@ -219,7 +235,7 @@ def _normalisation(checkpoint: Mapping[str, Any]) -> Normalisation | None:
 
 def _compare_versions(model: Any, checkpoint: Mapping[str, Any], names: Collection[str]) -> None:
     """Warn if the checkpoint is of the same class in another architecture version."""
-    arch = checkpoint.get("arch")
+    arch: Any = checkpoint.get("arch")
     if not is_arch(arch) or arch["type"] not in names:
         return
     name, version, newest = (
