@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base import BaseModel
+from utils.losses import CrossEntropyLoss2d
 
 CLASSES = 5
 IMAGES = 8
@@ -47,12 +47,9 @@ def drawn(height: int = 64, width: int = 96) -> tuple[Tensor, Tensor]:
 
 
 def loss_of(model: BaseModel, images: Tensor, targets: Tensor) -> Tensor:
-    """Return the model's own loss where it has one, or cross-entropy with auxiliary heads at 0.4."""
-    output = model(images)
-    total = F.cross_entropy(output.logits, targets)
-    for aux in output.aux:
-        total = total + 0.4 * F.cross_entropy(aux, targets)
-    return total
+    """Return the loss that trains a model: its own where it has one, or cross-entropy."""
+    criterion = model.build_criterion(CrossEntropyLoss2d(), aux_weight=0.4)
+    return criterion(model(images), targets)["loss"]
 
 
 def train(model: BaseModel, rate: float, steps: int = 40) -> Trace:
