@@ -31,7 +31,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "SegResNet": {"pretrained": False},
     "UNet": {"base_channels": 8},
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
-    "UperNet": {"backbone": "resnet18", "pretrained": False},
+    "UperNet": {"backbone": "resnet18", "pretrained": False, "fpn_channels": 64},
     "ViTSeg": VIT,
 }
 OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
