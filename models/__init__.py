@@ -6,6 +6,7 @@ from models.enet import ENet
 from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
 from models.pspnet import PSPDenseNet, PSPNet
+from models.segformer import SegFormer
 from models.segnet import SegNet, SegResNet
 from models.smp import SMP
 from models.torchvision_models import TV
@@ -27,6 +28,7 @@ __all__ = [
     "FCN32s",
     "PSPDenseNet",
     "PSPNet",
+    "SegFormer",
     "SegNet",
     "SegResNet",
     "UNet",

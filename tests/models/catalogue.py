@@ -21,6 +21,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "GCN": {"backbone": "resnet18", "pretrained": False},
     "PSPDenseNet": {"backbone": "densenet121", "pretrained": False},
     "PSPNet": {"backbone": "resnet18", "pretrained": False},
+    "SegFormer": {"backbone": "mit_b0", "pretrained": False},
     "SegNet": {"pretrained": False},
     "SegResNet": {"pretrained": False},
     "UNet": {"base_channels": 8},
