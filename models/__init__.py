@@ -1,5 +1,7 @@
 """The catalogue of architectures: one import line per name that a config may use."""
 
+from models.dabnet import DABNet
+from models.ddrnet import DDRNet
 from models.deeplab import DeepLab
 from models.duc_hdc import DeepLab_DUC_HDC
 from models.enet import ENet
@@ -20,6 +22,8 @@ __all__ = [
     "GCN",
     "SMP",
     "TV",
+    "DABNet",
+    "DDRNet",
     "DeepLab",
     "DeepLab_DUC_HDC",
     "ENet",

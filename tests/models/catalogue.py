@@ -12,6 +12,8 @@ from base import BaseModel
 from models.build import MODELS
 
 SMALLEST: dict[str, dict[str, Any]] = {
+    "DABNet": {},
+    "DDRNet": {"variant": "23-slim"},
     "DeepLab": {"backbone": "resnet18", "pretrained": False},
     "DeepLab_DUC_HDC": {"backbone": "resnet50", "pretrained": False},
     "ENet": {},
