@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         if args.plot_lr:
             return plot_learning_rates(experiment, args.plot_lr)
         origin = older_state(args.resume, folder, checkpoint)
-        trainer = build_trainer(experiment, args.device, None if origin else folder, check_only=args.check)
+        trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
     if checkpoint is not None:
         continue_run(trainer, checkpoint, experiment)
     if not args.check:
@@ -118,8 +118,8 @@ def check_experiment(source: ConfigSource) -> Experiment:
 
 
 def build_trainer(
-    experiment: Experiment, device: str | None = None, folder: Path | None = None, *, check_only: bool = False
-) -> Trainer:
+    experiment: Experiment, device: str | None = None, folder: Path | None = None, check_only: bool = False,
+    checkpoint: Mapping[str, Any] | None = None) -> Trainer:  # fmt: skip
     """Build every part of an experiment, in the order in which each needs the one before.
 
     Args:
@@ -127,14 +127,14 @@ def build_trainer(
         device: as the command line's ``--device``.
         folder: the run folder to continue; ``None`` creates one.
         check_only: remove the new folder when the process ends.
+        checkpoint: the state that the run will continue from, whose architecture version is built.
 
     Raises:
         ConfigError: a part refused its arguments.
-        DataError: the data is not as it should be.
-        StorageError: the run folder cannot be written.
+        DataError, StorageError: the data is not as it should be, or the run folder cannot be written.
     """
     from dataloaders.build import build_loaders
-    from models.build import build_model
+    from models.build import build_model, names_of, recorded_version
     from trainer import Trainer
     from utils.losses.build import build_criterion
     from utils.run.folder import open_run
@@ -147,20 +147,21 @@ def build_trainer(
     options, plain, process = experiment.trainer, experiment.plain, prepare_process(experiment, device)
     train_loader, val_loader = build_loaders(experiment)
     info, dataset = train_loader.info, train_loader.dataset
-    model = build_model(experiment.arch, info).to(memory_format=process.layout).to(process.device)
-    start_from(experiment.init_from, model, info)
+    version = recorded_version(experiment.arch, checkpoint)
+    model = build_model(experiment.arch, info, version).to(memory_format=process.layout).to(process.device)
+    start_from(experiment.init_from, model, info, names_of(model))
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
     criterion = build_criterion(experiment, info, dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
-    carried = {"arch": plain["arch"], "config": plain, "versions": versions(), **dataset.transform.facts}
+    carried = {"architecture_version": version, "versions": versions(), **dataset.transform.facts}
+    carried |= {"arch": plain["arch"], "config": plain}
     run = open_run(options.save_dir, experiment.name, plain, folder, temporary=check_only)
     return Trainer(
-        model=model, criterion=criterion, optimizer=optimizer, schedule=schedule,
-        train_loader=train_loader, val_loader=val_loader, options=options, run=run,
-        devices=process.devices, precision=process.precision, carried=carried,
-        channels_last=experiment.channels_last, compile_model=experiment.compile,
+        model=model, criterion=criterion, optimizer=optimizer, schedule=schedule, train_loader=train_loader,
+        val_loader=val_loader, options=options, run=run, devices=process.devices, precision=process.precision,
+        carried=carried, channels_last=experiment.channels_last, compile_model=experiment.compile,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from base.base_model import SegmentationOutput
 from base.base_trainer import BaseTrainer
 from utils.data.batch import DeviceBatch
 from utils.report.sheets import PredictionPanel
@@ -23,7 +22,9 @@ _SLOW_DATA = 0.3  # a larger share of the time spent waiting for data is logged
 
 
 class Trainer(BaseTrainer):
-    """Trains a model on ``loss(logits) + aux_weight * sum(loss(a) for a in aux)``; validates it."""
+    """Trains a model on its training loss, ``loss(logits) + aux_weight * sum(loss(a) for a in aux)`` unless it
+    brings another (:meth:`base.base_model.BaseModel.build_criterion`); validates ``loss(logits)``.
+    """
 
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         self.model.train()
@@ -61,13 +62,14 @@ class Trainer(BaseTrainer):
         Raises:
             NonFiniteError: a loss or a gradient is not finite; the weights are unchanged.
         """
-        parts = [self.criterion.normalizer(batch.target) for batch in group]
-        normalizer = torch.stack(parts).sum()
+        self.model.set_progress(self._progress_of_run())
+        parts = [self.training_loss.normalizer(batch.target) for batch in group]
+        normalizer = torch.stack(parts).sum(dim=0)
         for batch, part in zip(group, parts, strict=True):
             output = self.compute(self.forward, batch.images)
-            losses = self.loss_of(output, batch.target, normalizer)
+            losses = self.training_loss(output, batch.target, normalizer)
             self.stepper.backward(losses["loss"], batch.image_ids)
-            self.figures.add_losses(losses, normalizer, part)
+            self.figures.add_losses(losses, normalizer.ravel()[0], part.ravel()[0])
             self.figures.add_prediction(output.logits, batch.target)
         self.stepper.step()
 
@@ -85,28 +87,16 @@ class Trainer(BaseTrainer):
         """
         output = self.compute(model, batch.images)
         normalizer = self.criterion.normalizer(batch.target)
-        figures.add_losses(self.loss_of(output, batch.target, normalizer), normalizer, normalizer)
+        loss = self.criterion(output.logits, batch.target, normalizer)
+        figures.add_losses({"loss": loss}, normalizer, normalizer)
         prediction = output.logits.max(dim=1).indices
         figures.add_prediction(prediction, batch.target)
         return prediction
 
-    def loss_of(self, output: SegmentationOutput, target: Tensor, normalizer: Tensor) -> dict[str, Tensor]:
-        """Compute the losses of a batch by name.
-
-        Args:
-            output: what the model returned.
-            target: (N, H, W) int64 class indices, 255 = void.
-            normalizer: what the step divides its losses by: the sum of its batches' normalizers.
-
-        Returns:
-            The batch's share of the step's ``loss``, a scalar; with auxiliary heads also its parts
-            ``loss_main`` and ``loss_aux``.
-        """
-        main = self.criterion(output.logits, target, normalizer)
-        if not output.aux:
-            return {"loss": main}
-        aux = torch.stack([self.criterion(logits, target, normalizer) for logits in output.aux]).sum()
-        return {"loss": main + self.options.aux_weight * aux, "loss_main": main, "loss_aux": aux}
+    def _progress_of_run(self) -> float:
+        """Return the share of the run's optimizer steps that are done, 0 to 1."""
+        steps = self.options.epochs * -(-len(self.train_loader) // self.options.accumulate_steps)
+        return min(self.stepper.steps / steps, 1.0)
 
     # ---- the progress bar -----------------------------------------------------------------------
 

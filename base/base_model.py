@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from base.outputs import (
+    ALIGN_CORNERS,
+    SegmentationOutput,
+    beside_zero,
+    fit,
+    is_exporting,
+    pad_to_multiple,
+)
 from utils.config.user_code import source_of
+from utils.dataset_info import Normalisation
 from utils.errors import ConfigError
+from utils.losses.base import BaseLoss
+from utils.losses.training import DeepSupervision, TrainingLoss
 
-ALIGN_CORNERS = False  # one policy for every resize of features or logits
-
-
-class SegmentationOutput(NamedTuple):
-    """Output of every model (a NamedTuple, so that DataParallel can gather it).
-
-    Attributes:
-        logits: (N, num_classes, H, W), unnormalised, at exactly the size of the input.
-        aux: logits of auxiliary heads, same shape; empty in eval mode.
-    """
-
-    logits: Tensor
-    aux: tuple[Tensor, ...] = ()
+__all__ = ["ALIGN_CORNERS", "BaseModel", "SegmentationOutput", "is_exporting"]
 
 
 class _ModelMeta(ABCMeta):
@@ -52,7 +51,11 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     Attributes:
         stride: :meth:`_forward` gets images padded to a multiple of it.
         one_logit: two classes by one logit: the first class has the constant logit 0.
+        num_layers: the layer of the heads, for ``optimizer.layer_decay``; 0 where layers have no order.
+        brings_loss: :meth:`build_criterion` makes no use of the config's loss, which is then refused.
         backbone: the pretrained part, if the model has one.
+        architecture_version: raised by every change of a class's layers or arithmetic after which the weights of
+            older checkpoints do not fit, or compute something else; checkpoints record it.
 
     Args:
         num_classes: number of classes.
@@ -64,8 +67,11 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         ValueError: a number is below 1, or a model without a backbone is to freeze it.
     """
 
+    architecture_version: ClassVar[int] = 1
     stride: int = 1
     one_logit: bool = False
+    num_layers: int = 0
+    brings_loss: ClassVar[bool] = False
     backbone: nn.Module  # declared without a value, which would hide the module of that name
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -80,6 +86,22 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         self.in_channels = in_channels
         self._freeze_bn = False
         self._freeze_backbone = False
+
+    @classmethod
+    def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that build today what an earlier version built from ``arguments``.
+
+        A class that raises :attr:`architecture_version` overrides this where an option keeps the earlier form;
+        otherwise older checkpoints are refused.
+
+        Args:
+            version: below :attr:`architecture_version`.
+            arguments: ``arch.args`` of the checkpoint; unchecked, and not to be changed.
+
+        Raises:
+            ValueError: that version can no longer be built.
+        """
+        raise ValueError(f"{cls.__name__} has no form of version {version}")
 
     @abstractmethod
     def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
@@ -100,16 +122,17 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
                 value per channel (a batch of one image).
         """
         output = self.forward_coarse(images)
-        heads = output.aux if self.training else ()
-        return SegmentationOutput(
-            self.fit_to(output.logits, images), tuple(self.fit_to(aux, images) for aux in heads)
-        )
+        logits = self.fit_to(output.logits, images)
+        if not self.training:
+            return SegmentationOutput(logits)
+        aux = tuple(self.fit_to(head, images) for head in output.aux)
+        return SegmentationOutput(logits, aux, output.extra)
 
     def fit_to(self, logits: Tensor, images: Tensor) -> Tensor:
         """Logits of :meth:`forward_coarse` at exactly the size of ``images``."""
         height, width = images.shape[-2:]
         size = tuple(side + -side % self.stride for side in (height, width))
-        return _fit(logits, size)[..., :height, :width]
+        return fit(logits, size)[..., :height, :width]
 
     def forward_coarse(self, images: Tensor) -> SegmentationOutput:
         """Logits at the network's own resolution, for whoever does the resizing.
@@ -117,7 +140,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         They cover the images padded on the right and at the bottom to multiples of :attr:`stride`;
         :meth:`forward` resizes them bilinearly to that size and crops.
         """
-        padded = _pad_to_multiple(images, self.stride)
+        padded = pad_to_multiple(images, self.stride)
         try:
             output = self._forward(padded)
         except ValueError as error:
@@ -129,8 +152,32 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         if not is_exporting() and not torch.compiler.is_compiling():
             self._check_output(output)
         if self.one_logit:
-            return SegmentationOutput(_beside_zero(output.logits), tuple(map(_beside_zero, output.aux)))
+            aux = tuple(map(beside_zero, output.aux))
+            return SegmentationOutput(beside_zero(output.logits), aux, output.extra)
         return output
+
+    def build_criterion(self, pixel: BaseLoss, aux_weight: float) -> TrainingLoss:
+        """Return the loss that trains this model; validation uses ``pixel`` on the logits.
+
+        Args:
+            pixel: the loss of the config.
+            aux_weight: ``trainer.aux_weight``.
+        """
+        return DeepSupervision(pixel, aux_weight)
+
+    def set_progress(self, share: float) -> None:
+        """Take notice of the share of the run's optimizer steps that are done (0..1), before each step.
+
+        A model whose training changes over a run derives that from the share alone, so that a resumed run
+        continues where it was.
+        """
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """What the loaded weights of the backbone were trained with; ``None`` where none were loaded."""
+        backbone = getattr(self, "backbone", None)
+        found: Normalisation | None = getattr(backbone, "normalisation", None)
+        return found
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Return the trainable parameters of the pretrained part, if there is one."""
@@ -141,6 +188,10 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         """Return the trainable parameters outside the backbone."""
         backbone = {id(p) for p in self.get_backbone_params()}
         return [p for p in self.parameters() if p.requires_grad and id(p) not in backbone]
+
+    def layer_of(self, name: str) -> int:
+        """Return the depth of a parameter: 0 for embeddings, i for block i (from 1), ``num_layers`` for heads."""
+        return self.num_layers
 
     def freeze(self, *, bn: bool = False, backbone: bool = False) -> None:
         """Freeze batch norm, the backbone or both, for good: :meth:`train` keeps them frozen.
@@ -192,6 +243,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
                     f"{place} the shape {tuple(head.shape)}; expected (N, {channels}, H, W): one channel "
                     "for each class"
                 )
+        if isinstance(output, SegmentationOutput) and not all(isinstance(e, Tensor) for e in output.extra):
+            raise ConfigError(f"{place} an extra that is not a tuple of tensors")
 
     def _single_value_remedy(self, batch: int) -> str:
         return (
@@ -217,36 +270,3 @@ def _with_freezing(signature: inspect.Signature) -> inspect.Signature:
         for name in ("freeze_bn", "freeze_backbone")
     ]
     return signature.replace(parameters=own + policies, return_annotation=inspect.Signature.empty)
-
-
-def _pad_to_multiple(images: Tensor, stride: int) -> Tensor:
-    """Pad on the right and at the bottom with 0, the normalised mean colour."""
-    height, width = images.shape[-2:]
-    bottom, right = -height % stride, -width % stride
-    # an exported program must also pad images of other sizes than the one it was recorded with
-    if is_exporting() or bottom or right:
-        return F.pad(images, (0, right, 0, bottom))
-    return images
-
-
-def is_exporting() -> bool:
-    """Return whether a program for inputs of all sizes is being recorded, so no branch may depend on a size."""
-    # torch 2.6 has no is_exporting
-    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return _is_tracing() or bool(exporting())
-
-
-def _is_tracing() -> bool:
-    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
-
-
-def _fit(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    # torch.jit.trace records sizes as tensors, and no branch may depend on them
-    if not _is_tracing() and logits.shape[-2:] == size:
-        return logits
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=ALIGN_CORNERS)
-
-
-def _beside_zero(logit: Tensor) -> Tensor:
-    """Turn (N, 1, H, W) into (N, 2, H, W): the softmax of 0 and x is 1 - sigmoid(x) and sigmoid(x)."""
-    return torch.cat([torch.zeros_like(logit), logit], dim=1)

@@ -44,7 +44,7 @@ class BaseTrainer(ABC):
 
     Args:
         model: the model, on the first of ``devices``.
-        criterion: the loss, on the same device.
+        criterion: the loss of the config, on the same device.
         optimizer: optimizer of the model's trainable parameters.
         schedule: schedule of the optimizer's learning rates.
         train_loader: the training data.
@@ -61,6 +61,7 @@ class BaseTrainer(ABC):
     Attributes:
         model: the bare model, whose state is saved.
         forward: the model as training calls it: bare, DataParallel or compiled.
+        training_loss: the loss of a step, by the model's choice; ``criterion`` is that of a validation.
         epoch: the current epoch, from 1.
         step: batches of this epoch that are done.
         stepper: takes optimizer steps; holds the averaged weights too.
@@ -91,6 +92,7 @@ class BaseTrainer(ABC):
         if options.val and val_loader is None:
             raise ConfigError("val_loader: missing; give one, or val_split, or set trainer.val to false")
         self.model, self.criterion = model, criterion
+        self.training_loss = model.build_criterion(criterion, options.aux_weight).to(devices[0])
         self.train_loader, self.val_loader = train_loader, val_loader if options.val else None
         self.options, self.run, self.precision = options, run, precision
         self.info, self.device, self._devices = train_loader.info, devices[0], list(devices)
@@ -106,11 +108,9 @@ class BaseTrainer(ABC):
         self.saves = Saves(run, model, options.save_period, options.keep_checkpoints)
         self.train_data = Prefetcher(train_loader, self.device, self.info, channels_last=channels_last)
         self.val_data = Prefetcher(self.val_loader or (), self.device, self.info, channels_last=channels_last)
-        self.epoch, self.step = 1, 0
-        self._carried = dict(carried or {})
+        self.epoch, self.step, self._carried = 1, 0, dict(carried or {})
         self._last_figures: dict[str, Any] | None = None
-        self.show_progress = show_progress
-        self._stop, self._saved_at = StopSignal(), time.monotonic()
+        self.show_progress, self._stop, self._saved_at = show_progress, StopSignal(), time.monotonic()
 
     # ---- for subclasses to define ---------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from models.segformer import SegFormer
 from models.segnet import SegNet, SegResNet
 from models.smp import SMP
 from models.torchvision_models import TV
-from models.unet import UNet, UNetResnet
+from models.unet import UNet, UNetBackbone
 from models.upernet import UperNet
 
 FCN8 = FCN8s  # the template family's name
+UNetResnet = UNetBackbone  # its name in earlier versions and in the template family
 
 __all__ = [
     "FCN8",
@@ -36,6 +37,7 @@ __all__ = [
     "SegNet",
     "SegResNet",
     "UNet",
+    "UNetBackbone",
     "UNetResnet",
     "UperNet",
 ]

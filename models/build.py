@@ -1,24 +1,36 @@
-"""Building the model of a config."""
+"""Building the model of a config, or the one that a checkpoint was trained with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import models
 from base.base_model import BaseModel
-from utils.config.factory import Catalogue, Component, build
+from utils import __version__
+from utils.config.factory import Catalogue, Component, build, find
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError
 
 MODELS = Catalogue(models, BaseModel, "model", frozenset({"num_classes", "in_channels"}))
 
 
-def build_model(arch: Component, info: DatasetInfo) -> BaseModel:
+def build_model(arch: Component, info: DatasetInfo, version: int | None = None) -> BaseModel:
     """Build the model that ``arch`` names, with the classes and channels of the data set.
 
     ``"num_classes": 1`` among its arguments separates two classes by one logit.
 
+    Args:
+        arch: class and arguments.
+        info: the facts of the data set.
+        version: architecture version of the weights to load; ``None`` is the newest.
+
     Raises:
-        ConfigError: unknown model, a refused argument, or one logit for more than two classes.
+        ConfigError: unknown model, a refused argument, one logit for more than two classes, or a version that
+            cannot be built.
     """
+    arch = of_version(arch, version)
     asked = arch.args.get("num_classes")
     one_logit = type(asked) is int and asked == 1
     if one_logit and info.num_classes != 2:
@@ -30,3 +42,40 @@ def build_model(arch: Component, info: DatasetInfo) -> BaseModel:
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
     return model
+
+
+def of_version(arch: Component, version: int | None) -> Component:
+    """Return the component that builds today what an architecture version built.
+
+    Args:
+        arch: class and arguments, as the checkpoint records them.
+        version: that of the checkpoint; ``None`` is the newest.
+
+    Raises:
+        ConfigError: the version is newer than the class, or the class has no such form any more.
+    """
+    cls = find(MODELS, arch.type, "arch.type")
+    newest = cls.architecture_version
+    if version is None or version == newest:
+        return arch
+    found = f"arch.type: {arch.type} is of architecture version {version}, Segwright {__version__} knows"
+    if version > newest:
+        raise ConfigError(f"{found} {newest} and older; use a newer Segwright")
+    try:
+        return replace(arch, args=cls.arguments_of_version(version, arch.args))
+    except ValueError as error:
+        raise ConfigError(
+            f"{found} version {newest} only; use the version of Segwright that trained it"
+        ) from error
+
+
+def recorded_version(arch: Component, checkpoint: Mapping[str, Any] | None) -> int:
+    """Return the architecture version of a run: that of the checkpoint it continues from, or the newest."""
+    if checkpoint is not None and checkpoint.get("arch", {}).get("type") == arch.type:
+        return int(checkpoint.get("architecture_version", 1))
+    return find(MODELS, arch.type, "arch.type").architecture_version
+
+
+def names_of(model: BaseModel) -> set[str]:
+    """Return the names by which a config may call the class of a model."""
+    return {type(model).__name__, *(name for name, cls in MODELS.classes().items() if cls is type(model))}

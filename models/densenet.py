@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from models.features import Backbone
 from models.pretrained import adapt_first, load_pretrained
 from utils.system.lazy import lazy_import
 
@@ -14,17 +15,17 @@ tv = lazy_import("torchvision.models")
 DenseNetName = Literal["densenet121", "densenet161", "densenet169", "densenet201"]
 
 
-class DenseNetEncoder(nn.Module):
+class DenseNetEncoder(Backbone):
     """torchvision's DenseNet at stride 8: the last two blocks are dilated, without pooling before them.
 
     Args:
         name: which DenseNet of torchvision.
         in_channels: channels of the images.
         pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
-
-    Attributes:
-        channels: channels of the two outputs.
     """
+
+    stride = 8
+    reductions = (8, 8)
 
     def __init__(self, name: DenseNetName, in_channels: int = 3, pretrained: bool | str = False) -> None:
         super().__init__()

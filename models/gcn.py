@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
+from models.backbone import build_backbone
 from models.blocks import init_weights, resize_like
-from models.resnet import ResNetEncoder, ResNetName
 from utils.config.annotations import PositiveInt
 
 
 class GCN(BaseModel):
-    """Large separable kernels on every level of a ResNet, and residual refinement of boundaries.
+    """Large separable kernels on every level of a backbone, and residual refinement of boundaries.
 
     On resnet50 with kernels of 11 for 21 classes it has 25,393,538 parameters. The template family's 25,394,294
     include two batch norms per refinement block (756) that neither its forward pass nor the paper uses.
@@ -21,49 +21,48 @@ class GCN(BaseModel):
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
-        backbone: which ResNet.
-        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        backbone: a ResNet, or ``timm/NAME`` with features of strides 4, 8, 16 and 32.
+        pretrained: ImageNet weights of the backbone: true, false, or a file.
         kernel_size: side of the large kernels, odd (the paper's best is 15).
 
     Raises:
-        ValueError: an even kernel.
+        ValueError: an even kernel, or a backbone without the strides.
     """
-
-    stride = 32
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int = 3,
-        backbone: ResNetName = "resnet50",
+        backbone: str = "resnet50",
         pretrained: bool | str = True,
         kernel_size: PositiveInt = 11,
     ) -> None:
         super().__init__(num_classes, in_channels)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size: {kernel_size} is even; a kernel needs a middle")
-        self.backbone = ResNetEncoder(backbone, in_channels, pretrained)
+        encoder = build_backbone(backbone, in_channels, pretrained)
+        self.backbone, self.stride = encoder, encoder.stride
+        self._indices = encoder.levels(4, 8, 16, 32)
         self.levels = nn.ModuleList(
-            nn.Sequential(_LargeKernel(channels, num_classes, kernel_size), _Refine(num_classes))
-            for channels in self.backbone.channels[1:]
+            nn.Sequential(_LargeKernel(encoder.channels[i], num_classes, kernel_size), _Refine(num_classes))
+            for i in self._indices
         )
         self.refine = nn.ModuleList(_Refine(num_classes) for _ in range(5))
         self.classifier = nn.Conv2d(num_classes, num_classes, 1)
         init_weights(self.refine, self.classifier)
-        for layer in self.levels.modules():
-            if isinstance(layer, nn.Conv2d):  # no activation and no norm follow
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
         for block in self.modules():
-            if isinstance(block, _Refine):  # near identity, or nine in a row would multiply the scores
+            if isinstance(block, _LargeKernel):
+                block.draw_weights()
+            elif isinstance(block, _Refine):  # near identity, or nine in a row would multiply the scores
                 nn.init.normal_(block.second.weight, std=0.01)
 
     def _forward(self, images: Tensor) -> Tensor:
-        stem, *features = self.backbone(images)
-        scores = [level(f) for level, f in zip(self.levels, features, strict=True)]
+        features = self.backbone(images)
+        scores = [level(features[i]) for level, i in zip(self.levels, self._indices, strict=True)]
         score = scores.pop()  # N, num_classes, H/32, W/32
         for refine in self.refine[:3]:
             score = refine(resize_like(score, scores[-1]) + scores.pop())
-        score = self.refine[3](resize_like(score, stem))  # N, num_classes, H/2, W/2
+        score = self.refine[3](resize_like(score, images[..., ::2, ::2]))  # N, num_classes, H/2, W/2
         logits: Tensor = self.classifier(self.refine[4](resize_like(score, images)))
         return logits  # N, num_classes, H, W
 
@@ -81,6 +80,17 @@ class _LargeKernel(nn.Module):
             )
             for first, second in ((tall, wide), (wide, tall))
         )
+
+    def draw_weights(self) -> None:
+        """Draw weights whose scores start near 0: nothing normalises the sum of four levels."""
+        for branch in (self.left, self.right):
+            for layer, std in zip(branch.children(), (None, 0.01), strict=True):
+                assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+                nn.init.zeros_(layer.bias)
+                if std is None:  # no activation and no norm follow
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+                else:
+                    nn.init.normal_(layer.weight, std=std)
 
     def forward(self, features: Tensor) -> Tensor:
         summed: Tensor = self.left(features) + self.right(features)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from models.blocks import conv_bn_relu, init_weights
+from models.features import Backbone
 from models.pretrained import adapt_first, load_pretrained
 from utils.system.lazy import lazy_import
 
@@ -16,7 +17,7 @@ tv = lazy_import("torchvision.models")
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
 
-class ResNetEncoder(nn.Module):
+class ResNetEncoder(Backbone):
     """torchvision's ResNet as a pyramid of features, dilated to an output stride.
 
     Args:
@@ -26,9 +27,6 @@ class ResNetEncoder(nn.Module):
         output_stride: 32, 16 or 8; below 32 the last stages are dilated instead of strided.
         deep_stem: three 3x3 convolutions instead of the 7x7 one, as in PSPNet; torchvision has no
             weights for it.
-
-    Attributes:
-        channels: channels of the five outputs.
 
     Raises:
         ValueError: the output stride is not offered, or ``pretrained`` is true with a deep stem.
@@ -59,6 +57,8 @@ class ResNetEncoder(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         wide = net.fc.in_features
         self.channels = (net.bn1.num_features, wide // 8, wide // 4, wide // 2, wide)
+        self.reductions = tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32))
+        self.stride = output_stride
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features (N, channels, H/s, W/s) at strides s of 2, 4, 8, 16, 32, limited to the output stride."""

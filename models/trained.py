@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from base.base_model import BaseModel
-from models.build import MODELS, build_model
+from models.build import MODELS, build_model, of_version
 from utils.config.factory import Component, find, require
 from utils.config.file import load_config
 from utils.config.user_code import catalogue_by_default
@@ -121,21 +121,24 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
     """
     try:
         arch, info = checkpoint["arch"], DatasetInfo.from_plain(checkpoint["dataset"])
+        version = checkpoint.get("architecture_version", 1)
         weights = checkpoint.get("ema") or checkpoint["model"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint holds no complete model: {error!r}") from error
     try:
         with catalogue_by_default():
-            model = _untrained(arch, info)
+            model = _untrained(arch, info, version)
     except ConfigError as error:
-        raise CheckpointError(f"the checkpoint's model cannot be built: {error}") from error
+        writer = (checkpoint.get("versions") or {}).get("segwright")
+        by = f" (written by Segwright {writer})" if writer else ""
+        raise CheckpointError(f"the checkpoint's model cannot be built: {error}{by}") from error
     load_weights(model, weights)
     return model.eval(), info
 
 
-def _untrained(arch: Any, info: DatasetInfo) -> BaseModel:
+def _untrained(arch: Any, info: DatasetInfo, version: int) -> BaseModel:
     """Build the model that a checkpoint names, checked like that of a config."""
-    component = _without_pretrained(Component.from_plain(arch, "arch"))
+    component = _without_pretrained(of_version(Component.from_plain(arch, "arch"), version))
     require(MODELS, component, "arch")
     return build_model(component, info)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from base.base_model import ALIGN_CORNERS, BaseModel
+from models.backbone import build_backbone
 from models.blocks import conv_bn_relu, init_weights
-from models.resnet import ResNetEncoder, ResNetName
 from utils.config.annotations import PositiveInt
 
 
@@ -59,45 +62,60 @@ class UNet(BaseModel):
         return logits  # N, num_classes, H, W
 
 
-class UNetResnet(BaseModel):
-    """U-Net's decoder on a ResNet.
+class UNetBackbone(BaseModel):
+    """U-Net's decoder on a ResNet or on a network of timm (``UNetResnet`` in earlier versions).
 
     The decoder is narrow (192 to 32 channels): every level is a 3x3 convolution and a transposed one that
-    doubles the size. On resnet50 it has 30,000,528 parameters for 21 classes with ``deep_stem``, and 123,776
-    fewer with torchvision's stem, which is the default because ImageNet weights exist for that one.
+    doubles the size, each with batch norm and ReLU. On resnet50 it has 29,878,048 parameters for 21 classes.
+    Without ``decoder_norm``, the decoder is affine, as in version 1 and in the template family: 29,876,752
+    parameters, and 30,000,528 with ``deep_stem``.
 
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
-        backbone: which ResNet.
-        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
-        deep_stem: three 3x3 convolutions at the entrance instead of a 7x7 one.
+        backbone: a ResNet, or ``timm/NAME`` with features of strides 4, 8, 16 and 32.
+        pretrained: ImageNet weights of the backbone: true, false, or a file.
+        deep_stem: three 3x3 convolutions at the entrance of a ResNet instead of a 7x7 one.
+        decoder_norm: batch norm and ReLU after every convolution of the decoder.
+
+    Raises:
+        ValueError: a backbone without the strides, or one without a deep stem.
     """
 
-    stride = 32
+    architecture_version = 2  # 2: batch norm and ReLU in the decoder
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int = 3,
-        backbone: ResNetName = "resnet50",
+        backbone: str = "resnet50",
         pretrained: bool | str = True,
         deep_stem: bool = False,
+        decoder_norm: bool = True,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.backbone = ResNetEncoder(backbone, in_channels, pretrained, deep_stem=deep_stem)
-        _, c1, c2, c3, c4 = self.backbone.channels
+        encoder = build_backbone(backbone, in_channels, pretrained, deep_stem=deep_stem)
+        self.backbone, self.stride = encoder, encoder.stride
+        self._indices = encoder.levels(4, 8, 16, 32)
+        c1, c2, c3, c4 = (encoder.channels[i] for i in self._indices)
         inputs, middles, outputs = (c4, 128 + c3, 96 + c2, 64 + c1), (192, 128, 96, 64), (128, 96, 64, 48)
-        self.up = nn.ModuleList(map(_squeeze_and_double, inputs, middles, outputs))
+        level = _normed_level if decoder_norm else _affine_level
+        self.up = nn.ModuleList(map(level, inputs, middles, outputs))
         self.last = nn.Sequential(
-            _squeeze_and_double(48, 48, 32),
-            nn.Conv2d(32, 32, 3, padding=1),
+            level(48, 48, 32),
+            conv_bn_relu(32, 32) if decoder_norm else nn.Conv2d(32, 32, 3, padding=1),
             nn.Conv2d(32, num_classes, 1, bias=False),
         )
         init_weights(self.up, self.last)
 
+    @classmethod
+    def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of today for version 1, whose decoder was affine."""
+        return {**arguments, "decoder_norm": False}
+
     def _forward(self, images: Tensor) -> Tensor:
-        _, f1, f2, f3, features = self.backbone(images)  # strides 4, 8, 16, 32
+        found = self.backbone(images)
+        f1, f2, f3, features = (found[i] for i in self._indices)  # strides 4, 8, 16, 32
         for up, skip in zip(self.up, (f3, f2, f1), strict=False):
             features = torch.cat([up(features), skip], dim=1)
         logits: Tensor = self.last(self.up[3](features))
@@ -128,7 +146,18 @@ def _double(in_channels: int, out_channels: int, middle: int | None = None) -> n
     return nn.Sequential(conv_bn_relu(in_channels, middle), conv_bn_relu(middle, out_channels))
 
 
-def _squeeze_and_double(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
+def _normed_level(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
+    """Convolve to ``middle`` channels, then double the size of the features."""
+    return nn.Sequential(
+        conv_bn_relu(in_channels, middle),
+        nn.ConvTranspose2d(middle, out_channels, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _affine_level(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
+    """Do the same without norm and activation."""
     return nn.Sequential(
         nn.Conv2d(in_channels, middle, 3, padding=1),
         nn.ConvTranspose2d(middle, out_channels, 4, 2, 1, bias=False),

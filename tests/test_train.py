@@ -137,6 +137,22 @@ def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_resumed_run_keeps_the_architecture_version_that_it_was_started_with(config, tmp_path, monkeypatch):
+    from models import UNet
+
+    assert train.main(["-c", str(config), "--set", "trainer.epochs=1"]) == 0
+    last = run_dir(tmp_path) / "last.pth"
+    assert load_checkpoint(last)["architecture_version"] == 1
+    asked = []
+    monkeypatch.setattr(UNet, "architecture_version", 2)
+    monkeypatch.setattr(UNet, "arguments_of_version", lambda *given: asked.append(given) or given[1])
+    assert train.main(["--resume", str(last.parent), "--extend", "2"]) == 0
+    assert asked == [(1, {"base_channels": 4})]
+    state = load_checkpoint(last)
+    assert state["epoch"] == 3 and state["architecture_version"] == 1
+
+
+@pytest.mark.slow
 def test_resume_auto_without_a_run_starts_one(config, tmp_path, caplog):
     assert train.main(["-c", str(config), "--resume", "auto", "--set", "trainer.epochs=1"]) == 0
     assert (run_dir(tmp_path) / "last.pth").exists()

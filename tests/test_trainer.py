@@ -12,8 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from base import SegmentationOutput
 from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
+from tests.utils.losses.test_training import BoundaryLoss
 from trainer import Trainer
 from utils.config.sections import SchedulerSection
+from utils.data.batch import DeviceBatch
 from utils.errors import ConfigError, Interrupted, NonFiniteError
 from utils.run.checkpoint import load_checkpoint
 from utils.training.figures import RunningFigures
@@ -211,19 +213,78 @@ def test_auxiliary_heads_add_their_share(tmp_path):
     assert train["loss"] == pytest.approx(train["loss_main"] + 0.25 * train["loss_aux"], rel=1e-5)
 
 
-def test_the_loss_is_the_main_one_and_the_weighted_sum_of_all_auxiliary_ones(tmp_path):
-    trainer = make_trainer(tmp_path / "run", aux_weight=0.25)
-    draw = torch.Generator().manual_seed(0)
-    main, first, second = (torch.randn(2, 3, 5, 5, generator=draw) for _ in range(3))
-    target = torch.randint(0, 3, (2, 5, 5), generator=draw)
-    target[0, 0] = 255
-    normalizer = torch.tensor(90.0)  # the valid pixels of this batch, 45, and of another one
-    losses = trainer.loss_of(SegmentationOutput(main, (first, second)), target, normalizer)
-    expected = [cross_entropy(logits, target, ignore_index=255) / 2 for logits in (main, first, second)]
-    assert losses["loss_main"] == pytest.approx(float(expected[0]))
-    assert losses["loss_aux"] == pytest.approx(float(expected[1] + expected[2]))
-    assert losses["loss"] == pytest.approx(float(expected[0] + 0.25 * (expected[1] + expected[2])))
-    assert trainer.loss_of(SegmentationOutput(main), target, normalizer) == {"loss": losses["loss_main"]}
+class Bringing(TinyNet):
+    """Brings a loss of a raw output, with divisors of its own, and follows the run's progress."""
+
+    brings_loss = True
+
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__(num_classes, in_channels)
+        self.edges = torch.nn.Conv2d(in_channels, 1, 3, padding=1)
+        self.shares: list[float] = []
+
+    def _forward(self, images):
+        logits = super()._forward(images)
+        return SegmentationOutput(logits, extra=(self.edges(images),)) if self.training else logits
+
+    def build_criterion(self, pixel, aux_weight):
+        return BoundaryLoss(pixel, aux_weight)
+
+    def set_progress(self, share):
+        self.shares.append(share)
+
+
+def bringing() -> Bringing:
+    torch.manual_seed(0)
+    return Bringing(3)
+
+
+def test_a_model_trains_on_the_loss_that_it_brings_and_is_validated_on_that_of_the_config(tmp_path):
+    trainer = make_trainer(tmp_path / "run", model=bringing(), epochs=1, accumulate_steps=3)
+    trainer.train()
+    (record,) = lines(trainer)
+    train, val = record["train"], record["val"]
+    assert train["loss"] > train["loss_boundary"] > 0
+    assert 0.1 < val["loss"] < 2 and "loss_boundary" not in val
+    assert trainer.model.shares == [0, 1 / 3, 2 / 3]
+
+
+def test_accumulated_batches_give_the_gradient_of_one_big_batch(tmp_path):
+    gradients = []
+    for size, steps in ((6, 1), (2, 3)):
+        trainer = make_trainer(tmp_path / f"run{size}", model=bringing().double(), accumulate_steps=steps)
+        trainer.model.train()
+        trainer.model.drop.p, trainer.model.norm.momentum = 0.0, 0.0
+        trainer.model.norm.eval()
+        draw = torch.Generator().manual_seed(1)
+        images = torch.randn(6, 3, 16, 16, generator=draw, dtype=torch.float64)
+        target = torch.randint(0, 3, (6, 16, 16), generator=draw)
+        target[0, :9] = 255
+        group = [
+            DeviceBatch(images[i : i + size], target[i : i + size], ()) for i in range(0, len(images), size)
+        ]
+        trainer.stepper.step = lambda: None
+        trainer.train_step(group)
+        gradients.append([p.grad for p in trainer.model.parameters()])
+    for big, parts in zip(*gradients, strict=True):
+        assert torch.allclose(big, parts, rtol=1e-6, atol=1e-12)
+        assert big.any()
+
+
+@pytest.mark.slow
+def test_a_run_with_a_loss_of_the_model_resumes_to_the_bit(tmp_path):
+    unbroken = make_trainer(tmp_path / "unbroken", model=bringing(), epochs=2)
+    unbroken.train()
+    stopped = make_trainer(tmp_path / "stopped", model=bringing(), cls=StopsAt, epochs=2)
+    stopped.stop_step = 4
+    with pytest.raises(Interrupted):
+        stopped.train()
+    resumed = make_trainer(stopped.run.path, model=Bringing(3), seed=9, epochs=2)
+    resumed.load_state_dict(load_checkpoint(resumed.run.last))
+    resumed.train()
+    assert same(weights(resumed), weights(unbroken))
+    assert lines(resumed) == lines(unbroken)
+    assert resumed.model.shares == unbroken.model.shares[4:]
 
 
 def test_a_validation_batch_gives_its_prediction_and_adds_its_figures(tmp_path):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,40 @@ VOID_COLOUR = (224, 224, 192)  # the VOC devkit paints 255 with it
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of the images that weights were trained with.
+
+    Attributes:
+        mean: per-channel mean in 0..1.
+        std: per-channel standard deviation in 0..1.
+
+    Raises:
+        ValueError: no channels, lengths that differ, or a standard deviation that is not above 0.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.std or not min(self.std) > 0:
+            raise ValueError("mean and std need the same length, and std above 0")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ValueError("mean and std must be finite")
+
+    def for_channels(self, count: int) -> Normalisation:
+        """Return that of images with ``count`` channels, for weights that were adapted to as many.
+
+        One channel gets the average of all; more repeat them in order.
+        """
+        if count == len(self.mean):
+            return self
+        if count == 1:
+            return Normalisation((fmean(self.mean),), (fmean(self.std),))
+        order = [channel % len(self.mean) for channel in range(count)]
+        return Normalisation(tuple(self.mean[c] for c in order), tuple(self.std[c] for c in order))
 
 
 @dataclass(frozen=True)
@@ -54,13 +89,7 @@ class DatasetInfo:
             raise ValueError("palette: values of 0 to 255 are expected")
         if self.label_ids and len(self.label_ids) != len(self.classes):
             raise ValueError(f"{len(self.label_ids)} label ids for {len(self.classes)} classes")
-        self._check_normalisation()
-
-    def _check_normalisation(self) -> None:
-        if len(self.mean) != len(self.std) or not self.std or not min(self.std) > 0:
-            raise ValueError("mean and std need the same length, and std above 0")
-        if not all(map(math.isfinite, (*self.mean, *self.std))):
-            raise ValueError("mean and std must be finite")
+        Normalisation(self.mean, self.std)  # checks them
 
     @property
     def num_classes(self) -> int:

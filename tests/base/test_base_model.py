@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 
@@ -56,6 +57,45 @@ def test_auxiliary_heads_are_for_training_only():
     model = Coarse(2)
     assert len(model.train()(torch.randn(2, 3, 8, 8)).aux) == 1
     assert model.eval()(torch.randn(2, 3, 8, 8)).aux == ()
+
+
+class WithExtra(Coarse):
+    """A raw output for a loss of the model's own, always computed."""
+
+    def _forward(self, images):
+        output = super()._forward(images)
+        return output._replace(extra=(output.logits[:, :1],))
+
+
+def test_extra_outputs_are_raw_and_for_training_only():
+    model = WithExtra(2)
+    (extra,) = model.train()(torch.randn(2, 3, 9, 5)).extra
+    assert extra.shape == (2, 1, 3, 2)
+    output = model.eval()(torch.randn(2, 3, 8, 8))
+    assert output.extra == output.aux == ()
+
+
+def test_outputs_of_several_devices_are_gathered(monkeypatch):
+    module = importlib.import_module("torch.nn.parallel.scatter_gather")
+    monkeypatch.setattr(
+        module.Gather, "apply", lambda device, dim, *parts: torch.cat(parts, dim)
+    )  # needs GPUs
+    model = WithExtra(2).train()
+    parts = [model(torch.randn(n, 3, 8, 8)) for n in (2, 1)]
+    whole = module.gather(parts, torch.device("cpu"))
+    assert isinstance(whole, SegmentationOutput)
+    assert torch.equal(whole.extra[0], torch.cat([part.extra[0] for part in parts]))
+    assert whole.logits.shape == whole.aux[0].shape == (3, 2, 8, 8)
+    evaluated = module.gather([model.eval()(torch.randn(1, 3, 8, 8)) for _ in range(2)], torch.device("cpu"))
+    assert evaluated.aux == evaluated.extra == ()
+
+
+def test_an_exported_program_has_no_extra_outputs():
+    model = WithExtra(2).eval()
+    images = torch.randn(1, 3, 8, 8)
+    program = torch.export.export(model, (images,))
+    assert len(program.graph_signature.user_outputs) == 1
+    assert torch.equal(program.module()(images).logits, model(images).logits)
 
 
 def test_the_signature_shows_the_freezing_options():
@@ -148,6 +188,7 @@ FITS = torch.zeros(2, 3, 8, 8)
         (FITS[0], r"returned the shape \(3, 8, 8\); expected \(N, 3, H, W\)"),
         (SegmentationOutput(FITS, (FITS, None)), "returned None; it returns logits"),
         (SegmentationOutput(FITS, (FITS[:, :2],)), r"returned the shape \(2, 2, 8, 8\)"),
+        (SegmentationOutput(FITS, (), (None,)), "returned an extra that is not a tuple of tensors"),
     ],
 )
 def test_an_output_that_is_no_logits_names_the_users_file_and_line(result, words):

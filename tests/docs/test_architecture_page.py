@@ -18,6 +18,7 @@ from PIL import Image
 
 import train
 from tests.docs.pages import fences
+from utils.losses import CrossEntropyLoss2d
 
 PAGE = "docs/architecture.md"
 
@@ -78,6 +79,31 @@ def test_the_loss_is_the_formula_of_its_docstring(modules):
     loss.backward()
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert logits.grad[..., 2].abs().max() == 0 < logits.grad[..., :2].abs().min()
+
+
+def test_the_boundary_head_trains_beside_the_loss_of_the_config(modules):
+    module = modules["my_boundary"]
+    torch.manual_seed(0)
+    model = module.WithBoundary(3).train()
+    criterion = model.build_criterion(CrossEntropyLoss2d(), 0.4)
+    images = torch.randn(2, 3, 7, 9)
+    target = torch.randint(0, 3, (2, 7, 9))
+    target[0, :, 4:] = 255
+    output = model(images)
+    losses = criterion(output, target)
+    score = output.extra[0][:, 0, :7, :9]
+    pairs = [
+        (score[n, y, x].item(), bool(target[n, y, x] != target[n, y, x + 1]))
+        for n in range(2)
+        for y in range(7)
+        for x in range(8)
+        if n or x < 3
+    ]
+    expected = sum(math.log1p(math.exp(s)) - s * edge for s, edge in pairs) / len(pairs)
+    main = torch.nn.functional.cross_entropy(output.logits, target, ignore_index=255)
+    assert losses["loss_boundary"].item() == pytest.approx(expected, rel=1e-5)
+    assert losses["loss"].item() == pytest.approx(expected + main.item(), rel=1e-5)
+    assert criterion.normalizer(target).tolist() == [7 * 9 + 7 * 4, len(pairs)]
 
 
 def test_the_augmentation_is_noise_that_workers_do_not_change(modules):

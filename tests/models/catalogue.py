@@ -27,7 +27,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "SegNet": {"pretrained": False},
     "SegResNet": {"pretrained": False},
     "UNet": {"base_channels": 8},
-    "UNetResnet": {"backbone": "resnet18", "pretrained": False},
+    "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
     "UperNet": {"backbone": "resnet18", "pretrained": False},
 }
 OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files

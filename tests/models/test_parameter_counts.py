@@ -10,24 +10,30 @@ import torch
 import models
 
 NO = {"pretrained": False}
+ZERO = {**NO, "border": "zero"}
 DEEP = {**NO, "deep_stem": True}
 KNOWN = [
-    ("FCN8s", 21, NO, 134_489_759),
-    ("FCN8s", 12, NO, 134_360_420),
-    ("FCN8s", 1, NO, 134_265_699),
-    ("FCN16s", 21, NO, 134_815_994),
-    ("FCN32s", 21, NO, 136_152_917),
-    ("FCN8s", 21, {**NO, "backbone": "vgg11"}, 128_995_551),
-    ("FCN8s", 21, {**NO, "backbone": "vgg13"}, 129_180_063),
-    ("FCN8s", 21, {**NO, "backbone": "vgg19"}, 139_799_455),
-    ("FCN8s", 21, {**NO, "backbone": "vgg16_bn"}, 134_498_207),
+    ("FCN8s", 21, ZERO, 134_489_759),
+    ("FCN8s", 12, ZERO, 134_360_420),
+    ("FCN8s", 1, ZERO, 134_265_699),
+    ("FCN16s", 21, ZERO, 134_815_994),
+    ("FCN32s", 21, ZERO, 136_152_917),
+    ("FCN8s", 21, {**ZERO, "backbone": "vgg11"}, 128_995_551),
+    ("FCN8s", 21, {**ZERO, "backbone": "vgg13"}, 129_180_063),
+    ("FCN8s", 21, {**ZERO, "backbone": "vgg19"}, 139_799_455),
+    ("FCN8s", 21, {**ZERO, "backbone": "vgg16_bn"}, 134_498_207),
+    ("FCN8s", 21, NO, 134_489_759 - 2 * 21**2 * 4**2 - 21**2 * 16**2),
+    ("FCN16s", 21, NO, 134_815_994 - 21**2 * (4**2 + 32**2)),
+    ("FCN32s", 21, NO, 136_152_917 - 21**2 * 64**2),
     ("UNet", 2, {}, 31_037_698),
     ("UNet", 1, {}, 31_037_633),
     ("UNet", 21, {}, 31_038_933),
     ("UNet", 2, {"bilinear": True}, 17_263_042),
     ("UNet", 1, {"bilinear": True}, 17_262_977),
     ("UNet", 21, {"bilinear": True}, 17_264_277),
-    ("UNetResnet", 21, DEEP, 30_000_528),
+    ("UNetResnet", 21, {**DEEP, "decoder_norm": False}, 30_000_528),
+    # norms for the biases of 8 convolutions, and after 5 deconvolutions
+    ("UNetBackbone", 21, DEEP, 30_000_528 + 192 + 128 + 96 + 64 + 48 + 32 + 2 * (128 + 96 + 64 + 48 + 32)),
     ("PSPNet", 21, DEEP, 49_081_578),
     ("PSPNet", 19, DEEP, 49_080_038),
     ("PSPNet", 21, {**DEEP, "backbone": "resnet101"}, 68_073_706),
@@ -75,7 +81,7 @@ def test_a_difference_is_explained_with_its_count(name):
 
 
 def test_fcn_trains_all_but_its_fixed_upsampling():
-    model = build("FCN8s", 21, NO)
+    model = build("FCN8s", 21, ZERO)
     trainable = count(p for p in model.parameters() if p.requires_grad)
     assert trainable == 134_362_751
     learning = build("FCN8s", 21, {**NO, "learn_upsampling": True})

@@ -20,6 +20,7 @@ _FIXED = {
     "arch.args.pretrained": "it acts when a run starts",
     "optimizer.type": "the saved state is of the old one",
     "optimizer.differential_lr": "the saved parameter groups follow from it",
+    "optimizer.layer_decay": "the saved parameter groups follow from it",
     "optimizer.no_decay_norm_bias": "the saved parameter groups follow from it",
 }
 

@@ -70,12 +70,13 @@ def parse_experiment(
     """
     found = Mistakes()
     experiment = read_section(Experiment, source.plain, "", found)
+    experiment = dataclasses.replace(experiment, plain=source.plain, catalogues=catalogues)
     _check_components(experiment, catalogues, found)
     _cross_check(experiment, checks, found)
     if source.problems or found.problems:
         raise ConfigError([*source.problems, *(f"{source.name}: {problem}" for problem in found.problems)])
     origins = {path: source.origins.get(path, source.name) for path in leaves(source.plain)}
-    return dataclasses.replace(experiment, plain=source.plain, origins=origins, catalogues=catalogues)
+    return dataclasses.replace(experiment, origins=origins)
 
 
 def _check_components(

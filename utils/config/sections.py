@@ -44,11 +44,14 @@ class OptimizerSection(Component):
         args: arguments of its constructor.
         differential_lr: the backbone learns at the learning rate times ``backbone_lr_factor``.
         backbone_lr_factor: factor of the backbone's learning rate.
+        layer_decay: learning rate of a layer over that of the layer after it, for models with layers in order
+            of depth (ViTSeg, EoMT); ``null`` is 1.
         no_decay_norm_bias: no weight decay on normalisation layers and biases.
     """
 
     differential_lr: bool = False
     backbone_lr_factor: PositiveFloat = 0.1
+    layer_decay: Annotated[float, Range(0, 1, exclusive_minimum=True)] | None = None
     no_decay_norm_bias: bool = False
 
 

@@ -70,6 +70,10 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST
 
 
+def _is_positive(value: Any) -> bool:
+    return _is_count(value) and value >= 1
+
+
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and not math.isnan(value)
 
@@ -129,10 +133,11 @@ _SCHEMA: dict[str, _Entry] = {
     "model": _Entry("tensors by name", _is_weights),
     "ema": _Entry("tensors by name, or None", _or_none(_is_weights)),
     "arch": _Entry('an object {"type": ..., "args": {...}}', is_arch),
+    "architecture_version": _Entry("a whole number, at least 1", _is_positive),
     "config": _OBJECT,
     "dataset": _OBJECT,
     "crop_size": _Entry("a side, or height and width, in pixels, or None", is_crop_size),
-    "epoch": _Entry("a whole number, at least 1", lambda value: _is_count(value) and value >= 1),
+    "epoch": _Entry("a whole number, at least 1", _is_positive),
     "step": _COUNT,
     "iters_per_epoch": _COUNT,
     "global_step": _COUNT,
@@ -146,4 +151,5 @@ _SCHEMA: dict[str, _Entry] = {
     "metrics": _Entry("an object, or None", _or_none(_is_object)),
     "rng": _Entry("the states of the random generators", _is_rng),
 }
-_OF_A_RUN = [name for name in _SCHEMA if name not in ("arch", "config", "crop_size", "dataset")]
+_OPTIONAL = ("arch", "architecture_version", "config", "crop_size", "dataset")
+_OF_A_RUN = [name for name in _SCHEMA if name not in _OPTIONAL]

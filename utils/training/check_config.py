@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from utils.config.factory import Catalogue, Problem, find
+from utils.config.factory import Catalogue, Problem, find, show
 from utils.config.sections import Experiment, cross_check
 from utils.errors import ConfigError
 from utils.losses.build import LOSSES
@@ -62,4 +62,27 @@ def plateau_follows_the_monitor(experiment: Experiment) -> list[str]:
     return [Problem("lr_scheduler.args.mode", reason)]
 
 
-CHECKS = (name_is_a_folder, monitored_figure_is_logged, plateau_follows_the_monitor)
+@cross_check("arch.type", "loss", "class_weights", "trainer.aux_weight")
+def model_and_config_do_not_both_bring_a_loss(experiment: Experiment) -> list[str]:
+    """A model that brings its own training loss leaves nothing to keys of the config about it."""
+    name = experiment.arch.type
+    if not getattr(find(experiment.catalogues["arch"], name, "arch.type"), "brings_loss", False):
+        return []
+    plain, trainer = experiment.plain, experiment.trainer
+    given = {
+        "loss": experiment.loss.type if "loss" in plain else None,
+        "class_weights": experiment.class_weights,
+        "trainer.aux_weight": trainer.aux_weight if "aux_weight" in plain["trainer"] else None,
+    }
+    reason = (
+        f"is not used: arch.type {name} brings its own training loss, set by arch.args; leave the key out"
+    )
+    return [Problem(key, f"{show(value)} {reason}") for key, value in given.items() if value is not None]
+
+
+CHECKS = (
+    name_is_a_folder,
+    monitored_figure_is_logged,
+    plateau_follows_the_monitor,
+    model_and_config_do_not_both_bring_a_loss,
+)

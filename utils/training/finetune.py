@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError
 from utils.run.checkpoint import load_any
+from utils.run.state import is_arch
 
 logger = logging.getLogger(__name__)
 
@@ -150,11 +152,46 @@ def _is_per_class(own: Tensor, other: Tensor, old: Sequence[str], new: Sequence[
     return own.ndim > axis and own.shape[axis] == len(new) and other.shape[axis] == len(old)
 
 
-def start_from(path: str | None, model: nn.Module, info: DatasetInfo) -> None:
+def start_from(path: str | None, model: nn.Module, info: DatasetInfo, names: Collection[str] = ()) -> None:
     """Load the weights of the config's ``init_from``, if it names a checkpoint.
+
+    Args:
+        path: the checkpoint.
+        model: changed in place.
+        info: the data set that the model is built for.
+        names: names by which a checkpoint may call the class of the model, whose version is then compared.
 
     Raises:
         CheckpointError: the file is unusable, or less than half of the model's values are in it.
     """
-    if path is not None:
-        load_matching(model, load_any(path), info)
+    if path is None:
+        return
+    checkpoint = load_any(path)
+    load_matching(model, checkpoint, info)
+    _compare_versions(model, checkpoint, names)
+
+
+def _compare_versions(model: Any, checkpoint: Mapping[str, Any], names: Collection[str]) -> None:
+    """Warn if the checkpoint is of the same class in another architecture version."""
+    arch = checkpoint.get("arch")
+    if not is_arch(arch) or arch["type"] not in names:
+        return
+    name, version, newest = (
+        arch["type"],
+        checkpoint.get("architecture_version", 1),
+        model.architecture_version,
+    )
+    if version == newest:
+        return
+    arguments = arch.get("args", {})
+    try:
+        earlier = type(model).arguments_of_version(version, arguments) if version < newest else {}
+    except ValueError:
+        earlier = {}
+    changes = {key: value for key, value in earlier.items() if arguments.get(key) != value}
+    remedy = f"; the network of the checkpoint is {json.dumps(changes)[1:-1]} in arch.args" if changes else ""
+    logger.warning(
+        "init_from: the checkpoint's %s is of architecture version %d, the model of version %d, so equal "
+        "weights compute something else%s",
+        name, version, newest, remedy,
+    )  # fmt: skip

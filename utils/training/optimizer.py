@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,11 +22,17 @@ OPTIMIZERS = Catalogue(torch.optim, Optimizer, "optimizer", frozenset({"params"}
 
 
 class ParameterGroups(Protocol):
-    """A model whose backbone and decoder parameters partition the trainable ones."""
+    """A model whose backbone and decoder parameters partition the trainable ones.
 
+    ``num_layers`` and ``layer_of`` are those of :class:`base.base_model.BaseModel`.
+    """
+
+    @property
+    def num_layers(self) -> int: ...
+    def layer_of(self, name: str) -> int: ...
     def get_backbone_params(self) -> list[nn.Parameter]: ...
-
     def get_decoder_params(self) -> list[nn.Parameter]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
 
 def build_optimizer(section: OptimizerSection, model: ParameterGroups) -> Optimizer:
@@ -46,22 +53,49 @@ def build_optimizer(section: OptimizerSection, model: ParameterGroups) -> Optimi
 
 
 def parameter_groups(section: OptimizerSection, model: ParameterGroups) -> list[dict[str, Any]]:
-    """Split the trainable parameters by learning rate and weight decay; no group is empty."""
+    """Split the trainable parameters by learning rate and weight decay; no group is empty.
+
+    With ``layer_decay``, a parameter of layer i learns at ``lr * layer_decay ** (num_layers - i)``, the rule of
+    Bao, Dong, Piao, Wei, "BEiT", 2022; the groups are in the order of the layers, the last layer first.
+
+    Raises:
+        ConfigError: learning rates that differ need one to start from, or the model has no layers in order.
+    """
     backbone, decoder = model.get_backbone_params(), model.get_decoder_params()
-    parts: list[tuple[list[nn.Parameter], dict[str, Any]]]
-    if section.differential_lr and backbone:
-        rate = _base_lr(section) * section.backbone_lr_factor
-        parts = [(decoder, {}), (backbone, {"lr": rate})]
-    else:
-        if section.differential_lr:
-            logger.warning(
-                "optimizer.differential_lr: %s has no trainable backbone; one learning rate for all",
-                type(model).__name__,
-            )
-        parts = [(backbone + decoder, {})]
+    if section.differential_lr and not backbone:
+        logger.warning(
+            "optimizer.differential_lr: %s has no trainable backbone; one learning rate for all",
+            type(model).__name__,
+        )
+    slower = section.differential_lr and bool(backbone)
+    parts = (
+        [(decoder, 1.0), (backbone, section.backbone_lr_factor)] if slower else [(backbone + decoder, 1.0)]
+    )
+    if section.layer_decay is not None:
+        parts = _split_layers(parts, section.layer_decay, model)
+    groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
+    groups = [(params, {} if factor == 1 else {"lr": _base_lr(section) * factor}) for params, factor in parts]
     if section.no_decay_norm_bias:
-        parts = [half for params, options in parts for half in _split_decay(params, options)]
-    return [{"params": params, **options} for params, options in parts if params]
+        groups = [half for params, options in groups for half in _split_decay(params, options)]
+    return [{"params": params, **options} for params, options in groups if params]
+
+
+def _split_layers(
+    parts: list[tuple[list[nn.Parameter], float]], decay: float, model: ParameterGroups
+) -> list[tuple[list[nn.Parameter], float]]:
+    """Split parameters with their factors of the learning rate by the depth of their layers."""
+    last = model.num_layers
+    if last < 1:
+        raise ConfigError(
+            f"optimizer.layer_decay: {type(model).__name__} has no layers in order of depth, as ViTSeg has; leave "
+            "it out (differential_lr slows a backbone down)"
+        )
+    layers = {id(parameter): model.layer_of(name) for name, parameter in model.named_parameters()}
+    return [
+        ([p for p in params if layers[id(p)] == layer], factor * decay ** (last - layer))
+        for layer in range(last, -1, -1)
+        for params, factor in parts
+    ]
 
 
 def _fused(section: OptimizerSection, parameter: nn.Parameter) -> dict[str, bool]:
@@ -87,5 +121,6 @@ def _split_decay(
 def _base_lr(section: OptimizerSection) -> float:
     lr = section.args.get("lr")
     if isinstance(lr, bool) or not isinstance(lr, (int, float)):
-        raise ConfigError("optimizer.args.lr: differential_lr needs a learning rate")
+        key = "differential_lr" if section.layer_decay is None else "layer_decay"
+        raise ConfigError(f"optimizer.args.lr: {key} needs a learning rate")
     return lr

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from utils import __version__
 from utils.config.sections import Experiment
 from utils.run.log import require_tensorboard
 from utils.system.allocator import keep_freed_memory
@@ -90,8 +91,12 @@ def any_image_size() -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and torch, for a checkpoint."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+    """Return the versions of this program, Python and torch, for a checkpoint."""
+    return {
+        "segwright": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
 
 
 def _set_determinism(deterministic: bool) -> None:

@@ -17,6 +17,8 @@ from utils.run.checkpoint import load_checkpoint, save_checkpoint
         ("arch", "UNet"),
         ("arch", {"type": 3}),
         ("arch", {"type": "UNet", "args": [1]}),
+        ("architecture_version", 0),
+        ("architecture_version", "2"),
         ("model", None),
         ("model", {}),
         ("model", {"a": 1}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from base import BaseModel
 from tests.experiments import problems_of
 from tests.utils.training.test_continuation import CONFIG, changed_config
 
@@ -31,3 +32,29 @@ def test_a_class_may_be_monitored_and_its_figure_must_exist():
     assert not problems_of(changed_config({"trainer.monitor": "max val_IoU/car"}))
     (problem,) = problems_of(changed_config({"trainer.monitor": "max val_Recall/car"}))
     assert problem.startswith("trainer.monitor: nothing called 'val_Recall/car' is logged")
+
+
+class Bringing(BaseModel):
+    """A model that makes no use of the config's loss."""
+
+    brings_loss = True
+
+    def _forward(self, images):
+        return images
+
+
+def test_a_loss_beside_that_of_the_model_is_refused():
+    bringing = {"arch": {"type": f"{__name__}.Bringing"}}
+    keys = {"loss": "DiceLoss", "class_weights": "median", "trainer.aux_weight": 0.4}
+    name = bringing["arch"]["type"]
+    reason = (
+        f"is not used: arch.type {name} brings its own training loss, set by arch.args; leave the key out"
+    )
+    assert problems_of(changed_config({**bringing, **keys})) == [
+        f"loss: 'DiceLoss' {reason}",
+        f"class_weights: 'median' {reason}",
+        f"trainer.aux_weight: 0.4 {reason}",
+    ]
+    without = changed_config(bringing)
+    del without["loss"]
+    assert not problems_of(without) and not problems_of(changed_config(keys))

@@ -143,6 +143,7 @@ REFUSED = {
     "arch": {"arch": {"type": "ENet"}},
     "optimizer.type": {"optimizer": {"type": "AdamW", "args": {"lr": 0.05}}},
     "optimizer.differential_lr": {"optimizer.differential_lr": True},
+    "optimizer.layer_decay": {"optimizer.layer_decay": 0.9},
     "optimizer.no_decay_norm_bias": {"optimizer.no_decay_norm_bias": True},
 }
 # a value other than the default needs several GPUs or minutes of a compiler; both are read when the run is built

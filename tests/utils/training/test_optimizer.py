@@ -51,6 +51,45 @@ def test_without_a_backbone_there_is_one_group_and_a_warning(caplog):
     assert "TinyNet has no trainable backbone" in caplog.text
 
 
+class WithLayers(WithBackbone):
+    num_layers = 3
+
+    def layer_of(self, name: str) -> int:
+        return {"backbone.0": 0, "backbone.1": 1}.get(name.rpartition(".")[0], self.num_layers)
+
+
+def test_layers_learn_the_slower_the_lower_they_are():
+    head, upper, lower = build(WithLayers(3), layer_decay=0.5).param_groups
+    assert (head["lr"], upper["lr"], lower["lr"]) == pytest.approx((0.1, 0.1 * 0.5**2, 0.1 * 0.5**3))
+    assert [p.shape for p in lower["params"]] == [(4, 3, 3, 3), (4,)]
+
+
+def test_layer_decay_multiplies_the_backbones_factor_and_splits_weight_decay():
+    groups = build(
+        WithLayers(3), layer_decay=0.5, differential_lr=True, backbone_lr_factor=0.2, no_decay_norm_bias=True
+    ).param_groups
+    rates = [(group["lr"], group["weight_decay"]) for group in groups]
+    assert rates == [
+        (0.1, 0.01),
+        (0.1, 0.0),
+        (pytest.approx(0.1 * 0.2 * 0.25), 0.0),
+        (pytest.approx(0.1 * 0.2 * 0.125), 0.01),
+        (pytest.approx(0.1 * 0.2 * 0.125), 0.0),
+    ]
+
+
+def test_a_decay_of_1_is_one_rate_and_frozen_layers_are_left_out():
+    assert {group["lr"] for group in build(WithLayers(3), layer_decay=1.0).param_groups} == {0.1}
+    assert len(build(WithLayers(3, freeze_backbone=True), layer_decay=0.5).param_groups) == 1
+
+
+def test_layer_decay_needs_layers_and_a_rate():
+    with pytest.raises(ConfigError, match=r"optimizer.layer_decay: WithBackbone has no layers in order"):
+        build(WithBackbone(3), layer_decay=0.9)
+    with pytest.raises(ConfigError, match=r"optimizer.args.lr: layer_decay needs"):
+        build_optimizer(OptimizerSection("SGD", {}, layer_decay=0.9), WithLayers(3))
+
+
 def test_no_decay_on_norms_and_biases():
     for group in build(TinyNet(3), no_decay_norm_bias=True).param_groups:
         for parameter in group["params"]:

@@ -1,0 +1,68 @@
+"""Backbones by name: torchvision's ResNets and DenseNets, and every network of timm that gives features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+from models.densenet import DenseNetEncoder, DenseNetName
+from models.features import Backbone
+from models.resnet import ResNetEncoder, ResNetName
+from models.timm_backbone import PREFIX, TimmBackbone
+from utils.config.factory import did_you_mean
+
+__all__ = ["Backbone", "build_backbone"]
+
+Builder = Callable[[str, int, "bool | str", int, bool], Backbone]
+
+
+def build_backbone(
+    name: str,
+    in_channels: int,
+    pretrained: bool | str,
+    output_stride: int = 32,
+    deep_stem: bool = False,
+) -> Backbone:
+    """Build a backbone.
+
+    Args:
+        name: a ResNet or DenseNet of torchvision, or ``timm/NAME`` for a network of timm.
+        in_channels: channels of the images.
+        pretrained: true, false, a file, or ``pip:PACKAGE``; see :func:`models.pretrained.load_pretrained`.
+        output_stride: 8, 16 or 32: no feature has a larger stride. DenseNets have 8 only.
+        deep_stem: the stem of PSPNet's authors, for ResNets.
+
+    Raises:
+        ValueError: an unknown name, or an option that the network does not have.
+        ConfigError: the weights cannot be loaded.
+    """
+    if deep_stem and name not in get_args(ResNetName):
+        raise ValueError(f"deep_stem: is a stem of ResNets; {name} has its own")
+    if name.startswith(PREFIX):
+        return TimmBackbone(name.removeprefix(PREFIX), in_channels, pretrained, output_stride)
+    build = _BUILDERS.get(name)
+    if build is None:
+        hint = did_you_mean(name, _BUILDERS) or "."
+        raise ValueError(
+            f"backbone: '{name}' is not offered{hint} Choose from: {', '.join(_BUILDERS)}, or "
+            f"{PREFIX}NAME for a network of timm"
+        )
+    return build(name, in_channels, pretrained, output_stride, deep_stem)
+
+
+def _resnet(
+    name: str, in_channels: int, pretrained: bool | str, output_stride: int, deep_stem: bool
+) -> Backbone:
+    return ResNetEncoder(name, in_channels, pretrained, output_stride, deep_stem)  # type: ignore[arg-type]
+
+
+def _densenet(name: str, in_channels: int, pretrained: bool | str, output_stride: int, _: bool) -> Backbone:
+    if output_stride != 8:
+        raise ValueError(f"backbone: {name} has features of stride 8 only; {output_stride} is asked for")
+    return DenseNetEncoder(name, in_channels, pretrained)  # type: ignore[arg-type]
+
+
+_BUILDERS: dict[str, Builder] = {
+    **dict.fromkeys(get_args(ResNetName), _resnet),
+    **dict.fromkeys(get_args(DenseNetName), _densenet),
+}
