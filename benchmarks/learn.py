@@ -44,6 +44,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "ENet": ("ENet", {}),
     "DABNet": ("DABNet", {}),
     "DDRNet": ("DDRNet", {}),
+    "PIDNet": ("PIDNet", {}),
     "SegFormer": ("SegFormer", {}),
     "TV deeplabv3_mobilenet": ("TV", {"architecture": "deeplabv3_mobilenet_v3_large", "pretrained": False}),
     "SMP Unet": ("SMP", {"architecture": "Unet", "encoder_name": "resnet18"}),

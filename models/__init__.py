@@ -7,6 +7,7 @@ from models.duc_hdc import DeepLab_DUC_HDC
 from models.enet import ENet
 from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
+from models.pidnet import PIDNet
 from models.pspnet import PSPDenseNet, PSPNet
 from models.segformer import SegFormer
 from models.segnet import SegNet, SegResNet
@@ -31,6 +32,7 @@ __all__ = [
     "FCN8s",
     "FCN16s",
     "FCN32s",
+    "PIDNet",
     "PSPDenseNet",
     "PSPNet",
     "SegFormer",

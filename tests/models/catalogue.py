@@ -21,6 +21,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "FCN16s": {"backbone": "vgg11", "pretrained": False},
     "FCN32s": {"backbone": "vgg11", "pretrained": False},
     "GCN": {"backbone": "resnet18", "pretrained": False},
+    "PIDNet": {"variant": "S"},
     "PSPDenseNet": {"backbone": "densenet121", "pretrained": False},
     "PSPNet": {"backbone": "resnet18", "pretrained": False},
     "SegFormer": {"backbone": "mit_b0", "pretrained": False},
@@ -31,7 +32,13 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "UperNet": {"backbone": "resnet18", "pretrained": False},
 }
 OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
-LARGE = {"DeepLab_DUC_HDC", "PSPDenseNet", "SegNet", "SegResNet"}  # even the smallest form takes seconds
+LARGE = {
+    "DeepLab_DUC_HDC",
+    "PIDNet",
+    "PSPDenseNet",
+    "SegNet",
+    "SegResNet",
+}  # even the smallest form takes seconds
 
 
 def registered() -> list[str]:
