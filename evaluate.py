@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         dataset = evaluation_dataset(DataSections.of(config), args.split, args.data_dir)
     predictor = predictor_of(argparse.Namespace(**{**vars(args), "config": []}))
     _compare_classes(predictor.info, dataset.info)
+    if predictor.info.in_channels == dataset.info.in_channels:
+        dataset.normalise_as(predictor.info.normalisation)
     beside = find_checkpoint(Path(args.model[0])).parent
     folder = Path(args.output or beside / f"evaluation_{dataset.split}_{args.mode}")
     start = time.perf_counter()

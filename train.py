@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.run.branch import branch_off, older_state
     from utils.system.logger import log_to_console
     from utils.training.continuation import continue_run
+    from utils.training.dry_run import dry_run
 
     log_to_console()
     experiment, folder, checkpoint = find_start(args, source)
@@ -66,13 +67,11 @@ def run(args: argparse.Namespace) -> int:
         trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
     if checkpoint is not None:
         continue_run(trainer, checkpoint, experiment)
-    if not args.check:
+    if args.check:
+        dry_run(trainer)
+    else:
         branch_off(trainer.run, origin, checkpoint)
         trainer.train()
-        return 0
-    from utils.training.dry_run import dry_run
-
-    dry_run(trainer)
     return 0
 
 
@@ -127,18 +126,18 @@ def build_trainer(
         device: as the command line's ``--device``.
         folder: the run folder to continue; ``None`` creates one.
         check_only: remove the new folder when the process ends.
-        checkpoint: the state that the run will continue from, whose architecture version is built.
+        checkpoint: the state that the run will continue from, whose version and normalisation it keeps.
 
     Raises:
         ConfigError: a part refused its arguments.
         DataError, StorageError: the data is not as it should be, or the run folder cannot be written.
     """
     from dataloaders.build import build_loaders
-    from models.build import build_model, names_of, recorded_version
+    from models.build import recorded_version
+    from models.start import start_model
     from trainer import Trainer
     from utils.losses.build import build_criterion
     from utils.run.folder import open_run
-    from utils.training.finetune import start_from
     from utils.training.optimizer import build_optimizer
     from utils.training.process import prepare_process, versions
     from utils.training.schedule import build_schedule, steps_of_epoch
@@ -146,15 +145,15 @@ def build_trainer(
 
     options, plain, process = experiment.trainer, experiment.plain, prepare_process(experiment, device)
     train_loader, val_loader = build_loaders(experiment)
+    model = start_model(experiment, train_loader, val_loader, checkpoint)
+    model = model.to(memory_format=process.layout).to(process.device)
     info, dataset = train_loader.info, train_loader.dataset
-    version = recorded_version(experiment.arch, checkpoint)
-    model = build_model(experiment.arch, info, version).to(memory_format=process.layout).to(process.device)
-    start_from(experiment.init_from, model, info, names_of(model))
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
     criterion = build_criterion(experiment, info, dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
+    version = recorded_version(experiment.arch, checkpoint)
     carried = {"architecture_version": version, "versions": versions(), **dataset.transform.facts}
     carried |= {"arch": plain["arch"], "config": plain}
     run = open_run(options.save_dir, experiment.name, plain, folder, temporary=check_only)
@@ -166,13 +165,13 @@ def build_trainer(
 
 
 def plot_learning_rates(experiment: Experiment, path: str) -> int:
-    """Draw the learning rates of a whole run: the data is counted, the model built, nothing trained."""
+    """Draw the learning rates of a run: the data is counted, the model built, nothing fetched or trained."""
     from dataloaders.build import build_loaders
-    from models.build import build_model
+    from models.build import build_untrained
     from utils.report.learning_rates import plot_run
 
     train_loader = build_loaders(experiment)[0]
-    plot_run(experiment, build_model(experiment.arch, train_loader.info), train_loader, path)
+    plot_run(experiment, build_untrained(experiment.arch, train_loader.info), train_loader, path)
     return 0
 
 

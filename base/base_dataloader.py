@@ -28,7 +28,7 @@ from utils.config.factory import Problem, join, merged_parameters, refuse
 from utils.data.batch import Batch
 from utils.data.sampler import EpochBatches
 from utils.data.splits import split_groups
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, Normalisation
 from utils.errors import DataError, SegwrightError
 from utils.images.header import image_size
 from utils.system.cli import WORKER_DIED
@@ -161,6 +161,12 @@ class BaseDataLoader(DataLoader[Any], ABC):
             prefetch_factor=self._ahead if self._processes else None,
             generator=torch.Generator().manual_seed(dataset.seed),  # never draws from the global one
         )
+
+    def normalise_as(self, normalisation: Normalisation) -> None:
+        """Take another mean and standard deviation, before the first iteration; padding follows them."""
+        self.dataset.normalise_as(normalisation)
+        self.info = self.dataset.info
+        self.collate_fn = Collate(self.info.fill_colour)
 
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
         """Choose the epoch of the next iteration, and the batch that it starts with.

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from base.checks import check_classes, check_split
+from base.normalised import Normalised
 from base.sample import Described, Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
 from utils.augment.warp import Size
@@ -34,7 +35,7 @@ __all__ = ["BaseDataSet", "Sample", "SampleKey"]
 logger = logging.getLogger(__name__)
 
 
-class BaseDataSet(Described, Dataset[Any], ABC):
+class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
     """Base of every data set: a subclass declares the facts below and lists its files.
 
     Every random draw follows from (seed, epoch, index), so a sample is the same whichever worker makes it.
@@ -74,7 +75,6 @@ class BaseDataSet(Described, Dataset[Any], ABC):
     splits: Sequence[str] = ("train", "val")
     label_ids: Sequence[int] = ()
     void_values: Sequence[int] = (IGNORE_INDEX,)
-    _given: Mapping[str, Any]  # arguments of the constructor, with its defaults
     hidden_options: ClassVar[Sequence[str]] = ()  # options of a base class that a subclass sets itself
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -49,6 +49,8 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     :meth:`_forward`. The base pads, crops, resizes and freezes; every constructor takes its arguments.
 
     Attributes:
+        fetches: arguments that may fetch weights, with the value that fetches none, for models whose own weights
+            are loaded from a checkpoint.
         stride: :meth:`_forward` gets images padded to a multiple of it.
         one_logit: two classes by one logit: the first class has the constant logit 0.
         num_layers: the layer of the heads, for ``optimizer.layer_decay``; 0 where layers have no order.
@@ -67,6 +69,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         ValueError: a number is below 1, or a model without a backbone is to freeze it.
     """
 
+    fetches: ClassVar[Mapping[str, Any]] = {"pretrained": False}
     architecture_version: ClassVar[int] = 1
     stride: int = 1
     one_logit: bool = False
@@ -84,6 +87,7 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
             raise ValueError("num_classes and in_channels must be at least 1")
         self.num_classes = num_classes
         self.in_channels = in_channels
+        self._normalisation: Normalisation | None = None
         self._freeze_bn = False
         self._freeze_backbone = False
 
@@ -176,8 +180,11 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
     def normalisation(self) -> Normalisation | None:
         """What the loaded weights of the backbone were trained with; ``None`` where none were loaded."""
         backbone = getattr(self, "backbone", None)
-        found: Normalisation | None = getattr(backbone, "normalisation", None)
-        return found
+        return self._normalisation or getattr(backbone, "normalisation", None)
+
+    @normalisation.setter
+    def normalisation(self, normalisation: Normalisation) -> None:
+        self._normalisation = normalisation
 
     def get_backbone_params(self) -> list[nn.Parameter]:
         """Return the trainable parameters of the pretrained part, if there is one."""

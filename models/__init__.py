@@ -5,6 +5,7 @@ from models.ddrnet import DDRNet
 from models.deeplab import DeepLab
 from models.duc_hdc import DeepLab_DUC_HDC
 from models.enet import ENet
+from models.eomt import EoMT
 from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
 from models.pidnet import PIDNet
@@ -15,6 +16,7 @@ from models.smp import SMP
 from models.torchvision_models import TV
 from models.unet import UNet, UNetBackbone
 from models.upernet import UperNet
+from models.vit_seg import ViTSeg
 
 FCN8 = FCN8s  # the template family's name
 UNetResnet = UNetBackbone  # its name in earlier versions and in the template family
@@ -29,6 +31,7 @@ __all__ = [
     "DeepLab",
     "DeepLab_DUC_HDC",
     "ENet",
+    "EoMT",
     "FCN8s",
     "FCN16s",
     "FCN32s",
@@ -42,4 +45,5 @@ __all__ = [
     "UNetBackbone",
     "UNetResnet",
     "UperNet",
+    "ViTSeg",
 ]

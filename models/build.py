@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,23 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
     return model
+
+
+def build_untrained(arch: Component, info: DatasetInfo, version: int | None = None) -> BaseModel:
+    """Build a model whose weights are loaded afterwards, or do not matter: no argument fetches any.
+
+    Args:
+        arch: class and arguments.
+        info: the facts of the data set.
+        version: as for :func:`build_model`.
+
+    Raises:
+        ConfigError: as :func:`build_model`.
+    """
+    cls = find(MODELS, arch.type, "arch.type")
+    known = inspect.signature(cls).parameters
+    off = {name: value for name, value in cls.fetches.items() if name in known}
+    return build_model(replace(arch, args={**arch.args, **off}), info, version)
 
 
 def of_version(arch: Component, version: int | None) -> Component:

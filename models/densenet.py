@@ -31,7 +31,8 @@ class DenseNetEncoder(Backbone):
         super().__init__()
         net = getattr(tv, name)(weights=None)
         if pretrained:
-            load_pretrained(net, pretrained, name)
+            loaded = load_pretrained(net, pretrained, name)
+            self.normalisation = loaded.normalisation.for_channels(in_channels)
         adapt_first(net, in_channels, bool(pretrained))
         features = net.features
         for transition in (features.transition2, features.transition3):

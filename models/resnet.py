@@ -49,7 +49,8 @@ class ResNetEncoder(Backbone):
         if deep_stem:
             _deepen(net)
         if pretrained:
-            load_pretrained(net, pretrained, name)
+            loaded = load_pretrained(net, pretrained, name)
+            self.normalisation = loaded.normalisation.for_channels(in_channels)
         adapt_first(net, in_channels, bool(pretrained))
         dilate_to(net, output_stride)
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu)

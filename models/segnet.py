@@ -35,7 +35,8 @@ class SegNet(BaseModel):
         super().__init__(num_classes, in_channels)
         net = tv.vgg16_bn(weights=None, init_weights=False)
         if pretrained:
-            load_pretrained(net, pretrained, "vgg16_bn")
+            loaded = load_pretrained(net, pretrained, "vgg16_bn")
+            self.normalisation = loaded.normalisation.for_channels(in_channels)
         else:
             init_weights(net.features)
         adapt_first(net, in_channels, bool(pretrained))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.features import Backbone
+from models.weights.for_timm import load_timm, usual_normalisation
 from utils.config.factory import did_you_mean
 from utils.errors import first_line
 
@@ -39,6 +40,9 @@ class TimmBackbone(Backbone):
         self.channels = tuple(self.net.feature_info.channels())
         self.stride = max(self.net.feature_info.reduction()) * _partition(self.net)
         self.reductions = self._measured_reductions(name, in_channels)
+        self.usual = usual_normalisation(name)
+        if pretrained:
+            self.normalisation = load_timm(self.net, name, pretrained, in_channels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features (N, channels, H / reduction, W / reduction)."""

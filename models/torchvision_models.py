@@ -55,7 +55,8 @@ class TV(BaseModel):
         if pretrained:
             name = next(n for n in _BACKBONES if architecture.endswith(n))
             source = getattr(tv, name)(weights=None)
-            load_pretrained(source, pretrained, name)
+            loaded = load_pretrained(source, pretrained, name)
+            self.normalisation = loaded.normalisation.for_channels(in_channels)
             inner = source.features if hasattr(source, "features") else source
             weights, own = inner.state_dict(), network.backbone.state_dict()  # without classifier
             network.backbone.load_state_dict({key: weights[key] for key in own})

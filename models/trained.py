@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from base.base_model import BaseModel
-from models.build import MODELS, build_model, of_version
-from utils.config.factory import Component, find, require
+from models.build import MODELS, build_untrained, of_version
+from utils.config.factory import Component, require
 from utils.config.file import load_config
 from utils.config.user_code import catalogue_by_default
 from utils.dataset_info import DatasetInfo
@@ -138,9 +136,9 @@ def model_from_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[BaseModel, Dat
 
 def _untrained(arch: Any, info: DatasetInfo, version: int) -> BaseModel:
     """Build the model that a checkpoint names, checked like that of a config."""
-    component = _without_pretrained(of_version(Component.from_plain(arch, "arch"), version))
+    component = of_version(Component.from_plain(arch, "arch"), version)
     require(MODELS, component, "arch")
-    return build_model(component, info)
+    return build_untrained(component, info)
 
 
 def load_weights(model: BaseModel, weights: Mapping[str, Any]) -> None:
@@ -221,11 +219,3 @@ def _compare(config: str, arch: Any, path: Path) -> None:
     """Refuse a config that names another model; checkpoints carry their own config."""
     if load_config(config).get("arch") != arch:
         raise ConfigError(f"{config}: arch is not the one that {path} was trained with; leave --config out")
-
-
-def _without_pretrained(arch: Component) -> Component:
-    """The weights come from the checkpoint, so the constructor must not fetch any."""
-    cls = find(MODELS, arch.type, "arch.type")
-    if "pretrained" not in inspect.signature(cls).parameters:
-        return arch
-    return replace(arch, args={**arch.args, "pretrained": False})

@@ -89,7 +89,7 @@ class UNetBackbone(BaseModel):
         num_classes: int,
         in_channels: int = 3,
         backbone: str = "resnet50",
-        pretrained: bool | str = True,
+        pretrained: bool | str | None = None,
         deep_stem: bool = False,
         decoder_norm: bool = True,
     ) -> None:

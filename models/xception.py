@@ -7,19 +7,17 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from models.blocks import init_weights
+from models.features import Backbone
 from models.pretrained import adapt_first, load_file
 
 
-class XceptionEncoder(nn.Module):
+class XceptionEncoder(Backbone):
     """Xception-65 with strided separable convolutions instead of pooling, dilated to an output stride.
 
     Args:
         in_channels: channels of the images.
         pretrained: the path of weights saved from this class, or false.
         output_stride: 16 or 8.
-
-    Attributes:
-        channels: channels of the outputs at strides 2, 4 and ``output_stride``.
 
     Raises:
         ValueError: ``pretrained`` is true, but no weights with a checksum are published.
@@ -35,6 +33,7 @@ class XceptionEncoder(nn.Module):
                 "choose a resnet"
             )
         rate = 16 // output_stride
+        self.reductions, self.stride = (2, 4, output_stride), output_stride
         self.stem = nn.Sequential(
             nn.Conv2d(3, 32, 3, 2, 1, bias=False),
             nn.BatchNorm2d(32),
@@ -56,7 +55,7 @@ class XceptionEncoder(nn.Module):
         )
         init_weights(self)
         if pretrained:
-            load_file(self, pretrained)
+            self.normalisation = load_file(self, pretrained).for_channels(in_channels)
         adapt_first(self, in_channels, bool(pretrained))
 
     def forward(self, images: Tensor) -> list[Tensor]:

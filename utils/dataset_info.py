@@ -43,6 +43,10 @@ class Normalisation:
         if not all(map(math.isfinite, (*self.mean, *self.std))):
             raise ValueError("mean and std must be finite")
 
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"mean [{mean}], std [{std}]"
+
     def for_channels(self, count: int) -> Normalisation:
         """Return that of images with ``count`` channels, for weights that were adapted to as many.
 
@@ -98,6 +102,11 @@ class DatasetInfo:
     @property
     def in_channels(self) -> int:
         return len(self.mean)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation."""
+        return Normalisation(self.mean, self.std)
 
     @property
     def fill_colour(self) -> tuple[int, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from timm.models import adapt_input_conv
 
 from models import DeepLab, PSPNet, UNetResnet
 from models.pretrained import adapt_first, load_file, load_pretrained
@@ -27,14 +29,14 @@ def test_models_take_the_file(build, resnet18):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_channels", [1, 4, 7])
-def test_other_channel_counts_keep_the_response_to_grey(in_channels):
+def test_other_channel_counts_are_adapted_as_timm_does(in_channels, caplog):
     torch.manual_seed(0)
     net = torchvision.models.resnet18(weights=None)
-    grey = torch.randn(1, 1, 32, 32)
-    with torch.inference_mode():
-        expected = net.conv1(grey.expand(1, 3, -1, -1))
+    expected = adapt_input_conv(in_channels, net.conv1.weight)
+    with caplog.at_level(logging.INFO):
         adapt_first(net, in_channels, pretrained=True)
-        assert torch.allclose(net.conv1(grey.expand(1, in_channels, -1, -1)), expected, atol=1e-4)
+    assert torch.equal(net.conv1.weight, expected)
+    assert f"conv1.weight adapted from 3 to {in_channels} channels" in caplog.text
 
 
 @pytest.mark.slow
@@ -64,7 +66,7 @@ def test_offline_names_the_file_and_its_place(tmp_path, monkeypatch):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    for name in ("SegNet", "PSPDenseNet", "UNetResnet"):
+    for name in ("SegNet", "PSPDenseNet", "UNetBackbone"):
         with pytest.raises(ConfigError, match=r"put \S+\.pth into .*checkpoints") as caught:
             smallest(name, pretrained=True)
         assert "\n" not in str(caught.value)
@@ -73,7 +75,9 @@ def test_offline_names_the_file_and_its_place(tmp_path, monkeypatch):
 def test_weights_of_another_network_name_the_class_they_do_not_fit(tmp_path):
     torch.save({"weight": torch.zeros(2, 3)}, tmp_path / "w.pth")
     layer = torch.nn.Linear(3, 2)
-    with pytest.raises(ConfigError, match="the weights are not those of Linear: Missing key"):
+    with pytest.raises(
+        ConfigError, match="the weights are not those of Linear: 1 of its 2 tensors are missing"
+    ):
         load_file(layer, str(tmp_path / "w.pth"))
     torch.save({"weight": torch.zeros(2, 3), "bias": torch.ones(2)}, tmp_path / "w.pth")
     load_file(layer, str(tmp_path / "w.pth"))

@@ -56,11 +56,11 @@ def test_a_product_only_in_reduced_precision_and_for_few_pixels(precision, side,
 
 
 @pytest.mark.slow
-def test_fc6_and_fc7_are_taken_from_vgg(monkeypatch):
+def test_fc6_and_fc7_are_taken_from_vgg(tmp_path):
     torch.manual_seed(0)
     net = torchvision.models.vgg11(weights=None).eval()
-    monkeypatch.setattr("models.vgg.load_pretrained", lambda m, *_: m.load_state_dict(net.state_dict()))
-    backbone = FullyConvolutionalVGG("vgg11", pretrained=True).eval()
+    torch.save(net.state_dict(), tmp_path / "vgg11.pth")
+    backbone = FullyConvolutionalVGG("vgg11", pretrained=str(tmp_path / "vgg11.pth")).eval()
     images = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
         pool5 = net.features(images)

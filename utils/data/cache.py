@@ -76,10 +76,14 @@ def open_cache(kind: Literal["ram", "disk"] | None, source: Source) -> MemoryCac
 
 
 class MemoryCache:
-    """Items in the memory of this process, read when they are first asked for; shared by threads."""
+    """Items in the memory of this process, read when they are first asked for; shared by threads.
+
+    Attributes:
+        source: the data set that reads them.
+    """
 
     def __init__(self, source: Source, indices: Sequence[int] | None = None) -> None:
-        self._source = source
+        self.source = source
         self._indices = range(len(source)) if indices is None else indices
         self._items: dict[int, Item] = {}
 
@@ -87,12 +91,12 @@ class MemoryCache:
         number = self._indices[index]
         item = self._items.get(number)
         if item is None:  # two threads may both read it; they get equal items
-            item = self._items[number] = self._source.load_checked(number)
+            item = self._items[number] = self.source.load_checked(number)
         return item
 
     def part(self, indices: Sequence[int]) -> MemoryCache:
         """Return a cache of some of the items, which shares their memory."""
-        part = MemoryCache(self._source, [self._indices[index] for index in indices])
+        part = MemoryCache(self.source, [self._indices[index] for index in indices])
         part._items = self._items
         return part
 

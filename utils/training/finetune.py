@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from utils.dataset_info import DatasetInfo
+from utils.dataset_info import DatasetInfo, Normalisation
 from utils.errors import CheckpointError
 from utils.run.checkpoint import load_any
+from utils.run.names import place_of, strip_wrappers
 from utils.run.state import is_arch
 
 logger = logging.getLogger(__name__)
 
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP, torch.compile, Lightning
+Rename = Callable[[Mapping[str, Tensor], Iterable[str]], dict[str, Tensor]]
+
+_BACKBONES = ("backbone.", "network.encoder.")
+_FOREIGN = (".safetensors", ".h5")
 MINIMUM = 0.5  # share of the model's values that must be found
 
 
@@ -37,18 +42,34 @@ class Transfer(NamedTuple):
     outcome: str
 
 
-def load_matching(model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInfo) -> list[Transfer]:
+class Brought(NamedTuple):
+    """What came with the weights of ``init_from``.
+
+    Attributes:
+        normalisation: what they were trained with, where the file says so.
+        published: they are those of a backbone without a segmentation head, as libraries publish them.
+    """
+
+    normalisation: Normalisation | None = None
+    published: bool = False
+
+
+def load_matching(
+    model: nn.Module, checkpoint: Mapping[str, Any], info: DatasetInfo, rename: Rename | None = None
+) -> list[Transfer]:
     """Load the tensors of a checkpoint that fit a model, and log a table of them.
 
     A tensor fits if its name and shape are equal. Where the classes differ, tensors with one row per class
     are matched by class name (in lower case); if both have equally many classes, every tensor with that many
-    rows is. The averaged weights are preferred where the checkpoint has them.
+    rows is. The averaged weights are preferred where the checkpoint has them. Weights of a network without a
+    segmentation head are loaded into the part of the model that has their names, its backbone.
 
     Args:
         model: changed in place; unchanged on an error.
         checkpoint: a checkpoint of this project, any ``{"state_dict": ...}``, or a plain state dict; without
             class names, no rows are matched.
         info: the data set that the model is built for.
+        rename: gives the weights of other programs the names of the model, whose names it gets too.
 
     Returns:
         One entry per tensor of the model.
@@ -60,11 +81,15 @@ def load_matching(model: nn.Module, checkpoint: Mapping[str, Any], info: Dataset
     old = checkpoint.get("dataset")
     old_classes = tuple(old["classes"]) if isinstance(old, Mapping) and "classes" in old else ()
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if rename is not None:
+        weights = rename(weights, state)
+    part, weights = _placed(weights, state)
     table = [
         _transfer(name, tensor, weights.get(name), old_classes, info.classes)
         for name, tensor in state.items()
     ]
-    values, loaded = sum(t.values for t in table), sum(t.loaded for t in table)
+    counted = [t for t in table if t.name.startswith(part)]
+    values, loaded = sum(t.values for t in counted), sum(t.loaded for t in counted)
     if loaded < MINIMUM * values:
         first = next(t.name for t in table if t.loaded < t.values)
         raise CheckpointError(
@@ -76,14 +101,22 @@ def load_matching(model: nn.Module, checkpoint: Mapping[str, Any], info: Dataset
     return table
 
 
-def strip_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove prefixes of wrappers, but only those that all names share, so that no real name is cut."""
-    stripped = dict(weights)
-    while True:
-        prefix = next((p for p in WRAPPERS if stripped and all(n.startswith(p) for n in stripped)), None)
-        if prefix is None:
-            return stripped
-        stripped = {name[len(prefix) :]: tensor for name, tensor in stripped.items()}
+def _placed(weights: dict[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Give weights the names of the part of the model that they fit, if they fit no whole model.
+
+    Returns:
+        The prefix of the part, empty for a whole model, and the weights.
+    """
+    values = sum(tensor.numel() for tensor in state.values())
+    if sum(state[name].numel() for name in weights.keys() & state.keys()) >= MINIMUM * values:
+        return "", weights
+    part, names = place_of(weights, state)
+    size = sum(tensor.numel() for name, tensor in state.items() if name.startswith(part))
+    if not part or sum(state[name].numel() for name in names) < MINIMUM * size:
+        return "", weights
+    logger.info("init_from: the file has the weights of the model's part %s", part.rstrip("."))
+    rest = {name: tensor for name, tensor in weights.items() if name not in set(names.values())}
+    return part, {**rest, **{own: weights[name] for own, name in names.items()}}
 
 
 def summarise(table: Sequence[Transfer], unused: int) -> str:
@@ -152,28 +185,55 @@ def _is_per_class(own: Tensor, other: Tensor, old: Sequence[str], new: Sequence[
     return own.ndim > axis and own.shape[axis] == len(new) and other.shape[axis] == len(old)
 
 
-def start_from(path: str | None, model: nn.Module, info: DatasetInfo, names: Collection[str] = ()) -> None:
+def start_from(
+    path: str | None,
+    model: nn.Module,
+    info: DatasetInfo,
+    names: Collection[str] = (),
+    *,
+    read: Callable[[Path], Any] | None = None,
+    rename: Rename | None = None,
+) -> Brought:
     """Load the weights of the config's ``init_from``, if it names a checkpoint.
 
     Args:
-        path: the checkpoint.
+        path: the file.
         model: changed in place.
         info: the data set that the model is built for.
         names: names by which a checkpoint may call the class of the model, whose version is then compared.
+        read: reads files that are not of torch; ``None`` refuses them.
+        rename: as for :func:`load_matching`.
+
+    Returns:
+        What came with the weights; nothing without a path.
 
     Raises:
         CheckpointError: the file is unusable, or less than half of the model's values are in it.
     """
     if path is None:
-        return
-    checkpoint = load_any(path)
-    load_matching(model, checkpoint, info)
+        return Brought()
+    foreign = read is not None and Path(path).suffix in _FOREIGN
+    checkpoint = read(Path(path)) if read is not None and foreign else load_any(path)
+    table = load_matching(model, checkpoint, info, rename)
     _compare_versions(model, checkpoint, names)
+    loaded = [entry.name for entry in table if entry.loaded]
+    facts = _normalisation(checkpoint)
+    return Brought(facts, facts is None and all(name.startswith(_BACKBONES) for name in loaded))
+
+
+def _normalisation(checkpoint: Mapping[str, Any]) -> Normalisation | None:
+    facts = checkpoint.get("dataset")
+    if not isinstance(facts, Mapping) or not {"mean", "std"} <= facts.keys():
+        return None
+    try:
+        return Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"init_from: the normalisation in the file is malformed: {error}") from error
 
 
 def _compare_versions(model: Any, checkpoint: Mapping[str, Any], names: Collection[str]) -> None:
     """Warn if the checkpoint is of the same class in another architecture version."""
-    arch = checkpoint.get("arch")
+    arch: Any = checkpoint.get("arch")
     if not is_arch(arch) or arch["type"] not in names:
         return
     name, version, newest = (

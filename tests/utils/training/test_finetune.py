@@ -8,7 +8,8 @@ from torch import nn
 
 from utils.dataset_info import DatasetInfo
 from utils.errors import CheckpointError
-from utils.training.finetune import load_matching, strip_wrappers, summarise
+from utils.run.names import strip_wrappers
+from utils.training.finetune import load_matching, summarise
 
 
 def info(*classes):
