@@ -8,6 +8,7 @@ from models.enet import ENet
 from models.eomt import EoMT
 from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
+from models.hf import HF
 from models.pidnet import PIDNet
 from models.pspnet import PSPDenseNet, PSPNet
 from models.segformer import SegFormer
@@ -24,6 +25,7 @@ UNetResnet = UNetBackbone  # its name in earlier versions and in the template fa
 __all__ = [
     "FCN8",
     "GCN",
+    "HF",
     "SMP",
     "TV",
     "DABNet",

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.features import Backbone
 from utils.system.lazy import lazy_import
 
 tv_ops = lazy_import("torchvision.ops")
@@ -37,7 +38,7 @@ _EXPANSION = 4  # of the feed-forward network's hidden layer
 _EPS = 1e-6  # of the norms in blocks and after stages; the others keep torch's default, as the authors' do
 
 
-class MixTransformer(nn.Module):
+class MixTransformer(Backbone):
     """Pyramid of four transformer stages without a position table.
 
     Encoders alone have 3,319,392 (mit_b0), 13,151,424, 24,196,288, 44,072,128, 60,842,688 and 81,443,008
@@ -49,9 +50,10 @@ class MixTransformer(nn.Module):
         drop_path: probability that the last block is skipped for an image in training; it rises linearly from 0
             at the first one.
 
-    Attributes:
-        channels: channels of the four outputs.
     """
+
+    reductions = (4, 8, 16, 32)
+    stride = 32
 
     def __init__(self, name: MiTName = "mit_b0", in_channels: int = 3, drop_path: float = 0.1) -> None:
         super().__init__()

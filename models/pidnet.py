@@ -189,4 +189,5 @@ class _LightBag(nn.Module):
     def forward(self, detail: Tensor, context: Tensor, edges: Tensor) -> Tensor:
         edge = torch.sigmoid(edges)
         fused: Tensor = self.of_detail(detail + (1 - edge) * context)
-        return fused + self.of_context(context + edge * detail)
+        fused = fused + self.of_context(context + edge * detail)
+        return fused

@@ -12,6 +12,7 @@ from models.mit import MiTName, MixTransformer
 from models.pretrained import adapt_first
 from models.segformer_weights import load_segformer
 from utils.config.annotations import Fraction
+from utils.dataset_info import Normalisation
 
 
 class SegFormer(BaseModel):
@@ -25,8 +26,9 @@ class SegFormer(BaseModel):
         num_classes: channels of the logits.
         in_channels: channels of the images.
         backbone: which encoder.
-        pretrained: a file of weights named as the authors or transformers name them (``.pth``, ``.bin``,
-            ``.safetensors``), of the encoder alone or of a SegFormer; its head is loaded as far as it fits.
+        pretrained: a file of weights (or ``pip:PACKAGE``) named as the authors or transformers name them
+            (``.pth``, ``.bin``, ``.safetensors``), of the encoder alone or of a SegFormer; its head is loaded as
+            far as it fits.
         drop_path: probability that the last block is skipped for an image in training (rising from 0).
 
     Raises:
@@ -53,6 +55,7 @@ class SegFormer(BaseModel):
         if pretrained:
             load_segformer(self.backbone, self.head, str(pretrained), backbone)
             adapt_first(self.backbone, in_channels, True)
+            self.backbone.normalisation = Normalisation().for_channels(in_channels)
 
     def _forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.backbone(images))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError, ConfigError
-from utils.system.tensor_file import read_tensors
+from models.weights.read import KEY, read_weights
+from utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -97,16 +95,13 @@ def load_segformer(encoder: nn.Module, head: nn.Module, path: str, name: str) ->
     Raises:
         ConfigError: the file cannot be read, has other names, or is of another encoder.
     """
-    try:
-        state = _state_of(read_tensors(Path(path)))
-    except CheckpointError as error:
-        raise ConfigError(f"arch.args.pretrained: {error}") from error
+    state = read_weights(path).state
     naming, prefix = _find_naming(state, path, name)
     found = _named(encoder, state, naming.encoder, prefix)
     wrong = [key for key, tensor in encoder.state_dict().items() if not _same_shape(found.get(key), tensor)]
     if wrong:
         raise ConfigError(
-            f"arch.args.pretrained: {path}: the weights are not those of {name}: {len(wrong)} of "
+            f"{KEY}: {path}: the weights are not those of {name}: {len(wrong)} of "
             f"{len(encoder.state_dict())} tensors are missing or of another shape (first: {wrong[0]})"
         )
     encoder.load_state_dict({key: found[key] for key in encoder.state_dict()})
@@ -119,21 +114,9 @@ def load_segformer(encoder: nn.Module, head: nn.Module, path: str, name: str) ->
     }
     head.load_state_dict(fitting, strict=False)
     logger.info(
-        "arch.args.pretrained: %s: all %d tensors of %s, and %d of the %d of the head", path, len(found),
-        name, len(fitting), len(own),
+        "pretrained: %s: all %d tensors of %s, and %d of the %d of the head", path, len(found), name,
+        len(fitting), len(own),
     )  # fmt: skip
-
-
-def _state_of(content: Any) -> dict[str, Tensor]:
-    """Return the tensors by name, taken out of the wrapper of a training program."""
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        return {}
-    return {
-        key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
-    }
 
 
 def _find_naming(state: dict[str, Tensor], path: str, name: str) -> tuple[_Naming, str]:
@@ -144,7 +127,7 @@ def _find_naming(state: dict[str, Tensor], path: str, name: str) -> tuple[_Namin
             if key == first or key.endswith(f".{first}"):
                 return naming, key.removesuffix(first)
     raise ConfigError(
-        f"arch.args.pretrained: {path}: the weights are not those of {name}: no layer is named as the authors "
+        f"{KEY}: {path}: the weights are not those of {name}: no layer is named as the authors "
         "or transformers name the first"
     )
 

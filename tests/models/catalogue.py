@@ -31,7 +31,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
     "UperNet": {"backbone": "resnet18", "pretrained": False},
 }
-OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
+OPTIONAL = {"HF", "SMP", "TV"}  # networks of other packages: tested in their own files
 LARGE = {
     "DeepLab_DUC_HDC",
     "PIDNet",

@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` and safetensors, opened without executing anything in them."""
+"""Files of ``torch.save``, opened without executing anything in them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from utils.errors import CheckpointError, first_line
 
 
 def read_tensors(path: Path) -> Any:
-    """Read the tensors and plain types of a file of ``torch.save`` or a ``.safetensors`` file onto the CPU.
+    """Read the tensors and plain types of a file of ``torch.save`` onto the CPU.
 
     Raises:
         CheckpointError: the file is missing or damaged, or holds anything but tensors and plain types (which is
-            not executed), or the package safetensors, which a ``.safetensors`` file needs, is missing.
+            not executed).
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
     try:
         archive = zipfile.is_zipfile(path)  # the format before torch 1.6 is none
         damaged = _damaged_record(path) if archive else None
@@ -36,22 +34,6 @@ def read_tensors(path: Path) -> Any:
     if damaged:
         raise CheckpointError(f"{path}: is damaged: {damaged} does not match its checksum")
     return state
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise CheckpointError(
-            f"{path}: needs safetensors: pip install -r requirements/transformers.txt ({error})"
-        ) from error
-    try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = _foreign(path) or f"cannot be read as weights ({first_line(error)})"
-        raise CheckpointError(f"{path}: {reason}") from error
-    return tensors
 
 
 def sha256_of(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -89,21 +88,3 @@ def test_a_cut_file_is_refused(tmp_path, share):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "w.pth")
     assert "no such file" in one_line(tmp_path / "w.pth")
-
-
-def test_safetensors_are_read_and_damaged_ones_refused(tmp_path):
-    safetensors = pytest.importorskip("safetensors.torch")
-    path = tmp_path / "w.safetensors"
-    safetensors.save_file({"a": torch.arange(3)}, path)
-    assert torch.equal(read_tensors(path)["a"], torch.arange(3))
-    path.write_bytes(path.read_bytes()[:-4])
-    assert "cannot be read as weights" in one_line(path)
-    path.write_bytes(b"")
-    assert "is empty" in one_line(path)
-
-
-def test_a_missing_safetensors_names_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    path = tmp_path / "w.safetensors"
-    path.write_bytes(b"x")
-    assert "pip install -r requirements/transformers.txt" in one_line(path)
