@@ -29,7 +29,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "SegResNet": {"pretrained": False},
     "UNet": {"base_channels": 8},
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
-    "UperNet": {"backbone": "resnet18", "pretrained": False},
+    "UperNet": {"backbone": "resnet18", "pretrained": False, "fpn_channels": 64},
 }
 OPTIONAL = {"HF", "SMP", "TV"}  # networks of other packages: tested in their own files
 LARGE = {
