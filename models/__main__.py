@@ -30,6 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "HF": [],  # an optional package, whose networks its own documentation lists
     "PIDNet": [{}, {"variant": "M"}, {"variant": "L"}],
     "SegFormer": [{}, {"backbone": "mit_b1"}, {"backbone": "mit_b2"}, {"backbone": "mit_b5"}],
+    "ViTSeg": [{}, {"head": "upernet"}],
     "TV": [
         {"architecture": "deeplabv3_mobilenet_v3_large"},
         {"architecture": "lraspp_mobilenet_v3_large"},

@@ -79,7 +79,8 @@ class EoMT(BaseModel):
         depth, dim, self.stride = self.backbone.depth, self.backbone.dim, self.backbone.patch
         if query_blocks > depth:
             raise ValueError(f"query_blocks: {query_blocks}, and {backbone} has {depth} blocks")
-        self.num_layers, self.first = depth + 1, depth - query_blocks
+        self.num_layers, self.first, self.last = depth + 1, depth - query_blocks, query_blocks
+        self.count = queries
         self.masked_attention, self.points = masked_attention, points
         self.weights = MaskWeights(class_weight, mask_weight, dice_weight, no_object_weight)
         self.backbone.admit(queries, self.first)
@@ -108,14 +109,13 @@ class EoMT(BaseModel):
         if self.one_logit:
             raise ConfigError("arch.args.num_classes: EoMT has no single logit for two classes; leave it out")
         return MaskClassificationLoss(
-            self.num_classes, len(self.queries), self.stride, self.weights, self.points, pixel.ignore_index
+            self.num_classes, self.count, self.stride, self.weights, self.points, pixel.ignore_index
         )
 
     def set_progress(self, share: float) -> None:
         """Anneal the masks of attention."""
-        count = len(self.restricted)
-        number = torch.arange(1, count + 1, device=self.restricted.device)
-        self.restricted.copy_((1 - (share * (count + 2) - number).clamp(0, 1)) ** _ANNEALING_POWER)
+        number = torch.arange(1, self.last + 1, device=self.restricted.device)
+        self.restricted.copy_((1 - (share * (self.last + 2) - number).clamp(0, 1)) ** _ANNEALING_POWER)
 
     def scores(self, labels: Tensor, masks: Tensor) -> Tensor:
         """Logarithms of class scores (N, num_classes, h, w) of (N, Q, num_classes + 1) and (N, Q, h, w) logits."""
@@ -130,7 +130,7 @@ class EoMT(BaseModel):
         queries = self.queries.expand(tokens.values.shape[0], -1, -1).to(tokens.values.dtype)
         tokens = tokens._replace(values=torch.cat([queries, tokens.values], dim=1))
         extra: tuple[Tensor, ...] = ()
-        for number in range(len(self.restricted)):
+        for number in range(self.last):
             mask = None
             if self.training:
                 labels, masks = self._predict(tokens)
@@ -143,19 +143,19 @@ class EoMT(BaseModel):
     def _predict(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Logits of the classes (N, Q, num_classes + 1) and of the masks (N, Q, h, w) of the queries."""
         values = self.backbone.normalise(tokens.values)
-        queries = values[:, : len(self.queries)]
+        queries = values[:, : self.count]
         features = self.upscale(self.backbone.to_map(values, tokens.grid))
         masks = torch.einsum("nqc,nchw->nqhw", self.mask_head(queries), features)
         return self.class_head(queries), masks
 
     def _attention(self, masks: Tensor, tokens: Tokens, number: int) -> Tensor:
-        """Return which tokens attend to which (N, 1, T, T): restricted queries only to the patches of their masks."""
-        grid, count = tokens.grid, masks.shape[1]
+        """Return which tokens attend to which (N, 1, T, T): restricted queries to patches in their masks."""
+        grid = tokens.grid
         inside = F.interpolate(masks, size=grid, mode="bilinear", align_corners=ALIGN_CORNERS) > 0
         free = torch.rand(masks.shape[:2], device=masks.device) >= self.restricted[number]
         total = tokens.values.shape[1]
-        allowed = torch.ones(len(masks), total, total, dtype=torch.bool, device=masks.device)
-        allowed[:, :count, total - grid[0] * grid[1] :] = inside.flatten(2) | free[..., None]
+        allowed = torch.ones(masks.shape[0], total, total, dtype=torch.bool, device=masks.device)
+        allowed[:, : self.count, total - grid[0] * grid[1] :] = inside.flatten(2) | free[..., None]
         return allowed[:, None]
 
 

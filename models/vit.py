@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from base.base_model import is_exporting
+from models.timm_backbone import PREFIX, import_timm
 from models.vit_positions import add_positions
+from models.weights.for_timm import load_timm
 from utils.config.factory import did_you_mean
+from utils.dataset_info import Normalisation
 from utils.errors import first_line
 
-PREFIX = "timm/"
 # arguments of timm's networks that follow from this project's, or that drop tokens of the image
 _DERIVED = {
     "num_classes", "in_chans", "global_pool", "class_token", "dynamic_img_size", "dynamic_img_pad",
@@ -59,10 +61,12 @@ class ViT(nn.Module):
         patch: side of a patch in pixels.
         dim: channels of a token.
         prefix: class and register tokens before those of the patches.
+        normalisation: what the loaded weights were trained with; ``None`` where none were loaded.
 
     Raises:
         ValueError: timm is missing or too old, has no such network, or one that is no plain ViT; or an
             option that it does not take.
+        ConfigError: the weights cannot be loaded.
     """
 
     def __init__(
@@ -74,8 +78,12 @@ class ViT(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.net = _create(name.removeprefix(PREFIX), in_channels, drop_path, options or {})
+        name = name.removeprefix(PREFIX)
+        self.net = _create(name, in_channels, drop_path, options or {})
         _drop_pooling(self.net)
+        self.normalisation: Normalisation | None = None
+        if pretrained:
+            self.normalisation = load_timm(self.net, name, pretrained, in_channels)
         self.net.patch_embed.img_size = None  # whose checks fix a recorded program to the size of its example
         self.patch: int = self.net.patch_embed.patch_size[0]
         self.dim: int = self.net.embed_dim
@@ -161,19 +169,6 @@ def _drop_pooling(net: Any) -> None:
         net.attn_pool = None
     if not isinstance(net.norm, nn.Identity):
         net.fc_norm = nn.Identity()
-
-
-def import_timm() -> Any:
-    """Import timm.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError(f"needs timm: pip install -r requirements/timm.txt ({error})") from error
-    return timm
 
 
 def _create(name: str, in_channels: int, drop_path: float, options: Mapping[str, Any]) -> Any:

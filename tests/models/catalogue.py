@@ -11,12 +11,18 @@ import models
 from base import BaseModel
 from models.build import MODELS
 
+VIT = {
+    "backbone": "vit_tiny_patch16_224",
+    "pretrained": False,
+    "options": {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 64},
+}
 SMALLEST: dict[str, dict[str, Any]] = {
     "DABNet": {},
     "DDRNet": {"variant": "23-slim"},
     "DeepLab": {"backbone": "resnet18", "pretrained": False},
     "DeepLab_DUC_HDC": {"backbone": "resnet50", "pretrained": False},
     "ENet": {},
+    "EoMT": {**VIT, "queries": 8, "query_blocks": 1},
     "FCN8s": {"backbone": "vgg11", "pretrained": False},
     "FCN16s": {"backbone": "vgg11", "pretrained": False},
     "FCN32s": {"backbone": "vgg11", "pretrained": False},
@@ -30,6 +36,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "UNet": {"base_channels": 8},
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
     "UperNet": {"backbone": "resnet18", "pretrained": False, "fpn_channels": 64},
+    "ViTSeg": VIT,
 }
 OPTIONAL = {"HF", "SMP", "TV"}  # networks of other packages: tested in their own files
 LARGE = {
@@ -59,7 +66,6 @@ def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments:
     """Build a model in its smallest form, without the cost of weights on which no test depends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.vgg.HIDDEN", 64)  # FCN's 4096 channels are 120 million weights
-        patch.setattr(
-            "torch.nn.Linear.reset_parameters", lambda layer: None
-        )  # classifiers, which are dropped
+        if name not in ("EoMT", "ViTSeg"):  # elsewhere, linear layers are classifiers, which are dropped
+            patch.setattr("torch.nn.Linear.reset_parameters", lambda layer: None)
         return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})

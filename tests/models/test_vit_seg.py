@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 
 from models import ViTSeg
 from tests.models.foreign import assert_contract
 from utils.config.sections import OptimizerSection
+from utils.errors import ConfigError
 from utils.training.optimizer import build_optimizer
 
 SMALL = {"embed_dim": 48, "depth": 4, "num_heads": 3}
@@ -21,8 +23,7 @@ def tiny(num_classes: int = 4, in_channels: int = 3, backbone: str = BACKBONES[0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("head", ["linear", "mlp", "upernet"])
+@pytest.mark.parametrize(("head", "backbone"), [*zip(["mlp", "linear", "upernet"], BACKBONES, strict=True)])
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")
 def test_the_contract_of_models(backbone, head):
     assert_contract(lambda **freezing: tiny(4, 5, backbone, head=head, **freezing))
@@ -91,8 +92,26 @@ def test_learning_rates_fall_with_depth():
     assert [group["lr"] for group in groups] == pytest.approx([0.1 * 0.75**i for i in range(6)])
 
 
+def test_weights_of_timm_and_their_normalisation_come_from_a_file(tmp_path, monkeypatch, caplog):
+    """The first blocks of a deeper network's file, for other channels; pooling and classifier are not used."""
+    name = "vit_base_patch16_siglip_224"
+    original = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *args, **kwargs: original(*args, **{**SMALL, **kwargs}))
+    torch.manual_seed(1)
+    network = timm.create_model(name)
+    torch.save(network.state_dict(), tmp_path / "siglip.pth")
+    with caplog.at_level("INFO"):
+        model = tiny(4, 5, name, pretrained=str(tmp_path / "siglip.pth"), options={"depth": 2})
+    assert model.normalisation.mean == (0.5,) * 5
+    own, theirs = model.backbone.net.state_dict(), network.state_dict()
+    differ = [key for key, tensor in own.items() if not torch.equal(tensor, theirs[key])]
+    assert differ == ["patch_embed.proj.weight"] and "adapted from 3 to 5 channels" in caplog.text
+    with pytest.raises(ConfigError, match=r"siglip.pth: the weights are not those of timm/vit_small"):
+        tiny(4, 3, "vit_small_patch16_dinov3", pretrained=str(tmp_path / "siglip.pth"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONES[1:])
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")
 def test_a_trace_takes_images_of_every_size(backbone):
     model = tiny(backbone=backbone, head="upernet").eval()

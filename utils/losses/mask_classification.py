@@ -1,7 +1,7 @@
 """The loss of models that predict a set of masks, each with a class.
 
-Cheng, Schwing, Kirillov, "Per-Pixel Classification is Not All You Need for Semantic Segmentation", 2021, and Cheng et
-al., "Masked-attention Mask Transformer for Universal Image Segmentation", 2022.
+Cheng, Schwing, Kirillov, "Per-Pixel Classification is Not All You Need for Semantic Segmentation", 2021, and
+Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", 2022.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class MaskClassificationLoss(TrainingLoss):
                 continue
             for scores, maps in zip(labels, masks, strict=True):
                 values = self.sample(maps[number], segments.pixels, image.shape)
-                total = total + self._parts(scores[number], values, segments)
+                fitting = segments._replace(masks=segments.masks.to(values.dtype))
+                total = total + self._parts(scores[number], values, fitting)
         weights = total.new_tensor([self.weights.label, self.weights.mask, self.weights.dice])
         divisors = normalizer[[0, 1, 1]].to(total.dtype).clamp_min(torch.finfo(torch.float32).tiny)
         label, mask, dice = (total * weights / divisors).unbind()
@@ -128,10 +129,11 @@ class MaskClassificationLoss(TrainingLoss):
         ):  # torch has no such gradient of a sample
             full = F.interpolate(maps[None], (height, width), mode="bilinear", align_corners=False)[0]
             return full[:, : size[0], : size[1]].flatten(1)[:, pixels]
-        rows, columns = pixels // size[1], pixels % size[1]
+        rows, columns = (side.to(maps.dtype) for side in (pixels // size[1], pixels % size[1]))
         places = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
-        grid = places.to(maps.dtype)[None, None]  # 1, 1, P, 2
-        return F.grid_sample(maps[None], grid, padding_mode="border", align_corners=False)[0, :, 0]
+        return F.grid_sample(maps[None], places[None, None], padding_mode="border", align_corners=False)[
+            0, :, 0
+        ]
 
     def match(self, scores: Tensor, values: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
         """Return the queries and the segments of the matching that costs least in all.
@@ -166,7 +168,7 @@ class MaskClassificationLoss(TrainingLoss):
         labels[queries] = segments.labels[found]
         each = F.cross_entropy(scores, labels, reduction="none")
         entropy = torch.where(labels == self.num_classes, self.weights.no_object * each, each).sum()
-        matched, masks = values[queries], segments.masks[found].to(values.dtype)
+        matched, masks = values[queries], segments.masks[found]
         mask = F.binary_cross_entropy_with_logits(matched, masks, reduction="none").mean(dim=1).sum()
         overlap = (matched.sigmoid() * masks).sum(dim=1)
         sums = matched.sigmoid().sum(dim=1) + masks.sum(dim=1)
