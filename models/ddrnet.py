@@ -15,6 +15,7 @@ from models.blocks import AverageGrid, init_weights, resize_like
 DDRNetName = Literal["23-slim", "23"]
 _WIDTHS = {"23-slim": (32, 64), "23": (64, 128)}  # channels of the first stage and of the heads
 _POOLED = 128  # channels of each scale of the pyramid
+_RESIDUAL = 0.2  # first weight of the last norm of a residual branch
 POOLS = ((5, 2), (9, 4), (17, 8))  # side and stride of each average pooling; the last scale is global
 
 
@@ -57,7 +58,7 @@ class DDRNet(BaseModel):
         self.pyramid = DAPPM(16 * width, _POOLED, 4 * width)
         self.head = segmentation_head(4 * width, head, num_classes)
         self.aux = segmentation_head(detail, head, num_classes) if use_aux else None
-        init_weights(self)
+        init_dual_resolution(self, self.head, self.aux)
 
     def _forward(self, images: Tensor) -> SegmentationOutput:
         shared = F.relu(self.stage2(F.relu(self.stage1(self.stem(images)))))  # N, 2w, H/8, W/8
@@ -148,6 +149,22 @@ class Bottleneck(nn.Module):
         """(N, in_channels, H, W) to (N, 2 * channels, H/stride, W/stride)."""
         added: Tensor = self.body(features) + self.shortcut(features)
         return added
+
+
+def init_dual_resolution(network: nn.Module, *heads: nn.Sequential | None) -> None:
+    """Draw initial weights: residual branches start weak, and scores near zero.
+
+    The coarsest features of a small batch are a few values per channel, whose norm would pass on gradients in
+    the thousands.
+    """
+    init_weights(network)
+    for block in network.modules():
+        if isinstance(block, (BasicBlock, Bottleneck)):
+            *_, norm = (layer for layer in block.body.modules() if isinstance(layer, nn.BatchNorm2d))
+            nn.init.constant_(norm.weight, _RESIDUAL)
+    for head in heads:
+        if head is not None:
+            nn.init.normal_(head[-1].weight, std=0.01)  # type: ignore[arg-type]
 
 
 def stem(in_channels: int, channels: int) -> nn.Sequential:

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel, SegmentationOutput
-from models.blocks import init_weights, resize_like
+from models.blocks import resize_like
 from models.ddrnet import (
     DAPPM,
     BasicBlock,
     Bottleneck,
     conv_bn,
+    init_dual_resolution,
     norm_relu_conv,
     pooled_scales,
     segmentation_head,
@@ -102,7 +103,7 @@ class PIDNet(BaseModel):
         self.head = segmentation_head(4 * width, size.head, num_classes)
         self.aux = segmentation_head(detail, size.head, num_classes) if use_aux else None
         self.boundary = segmentation_head(detail, width, 1) if use_aux else None
-        init_weights(self)
+        init_dual_resolution(self, self.head, self.aux, self.boundary)
 
     def build_criterion(self, pixel: BaseLoss, aux_weight: float) -> TrainingLoss:
         """Add the losses of the boundary head to the loss of the config."""
