@@ -103,7 +103,7 @@ class PIDNet(BaseModel):
         self.head = segmentation_head(4 * width, size.head, num_classes)
         self.aux = segmentation_head(detail, size.head, num_classes) if use_aux else None
         self.boundary = segmentation_head(detail, width, 1) if use_aux else None
-        init_dual_resolution(self, self.head, self.aux, self.boundary)
+        init_dual_resolution(self, self.head, self.aux)
 
     def build_criterion(self, pixel: BaseLoss, aux_weight: float) -> TrainingLoss:
         """Add the losses of the boundary head to the loss of the config."""
