@@ -188,18 +188,19 @@ def _load(cls: Any, config: Any, folder: Path) -> nn.Module:
 def _normalisation(folder: Path, network: nn.Module) -> Normalisation:
     """Return the normalisation of the folder's image processor; one that swaps red and blue swaps the weights."""
     path = folder / "preprocessor_config.json"
-    found = _read_json(path) if path.is_file() else {}
+    if not path.is_file():
+        return Normalisation()
+    found = _read_json(path)
     if found.get("do_flip_channel_order"):
         first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
         first.weight.data = first.weight.data.flip(1)
-    factor = 255 * float(found.get("rescale_factor", 1 / 255)) if found.get("do_rescale", True) else 255.0
-    usual = Normalisation()
-    plain = not found.get("do_normalize", True) or (found and "image_mean" not in found)
-    mean = [0.0] * 3 if plain else found.get("image_mean", usual.mean)
-    std = [1.0] * 3 if plain else found.get("image_std", usual.std)
+    normalises = found.get("do_normalize", True) and "image_mean" in found
+    mean, std = (found["image_mean"], found.get("image_std")) if normalises else ([0.0] * 3, [1.0] * 3)
     try:
-        return Normalisation(tuple(m / factor for m in mean), tuple(s / factor for s in std))
-    except (TypeError, ValueError) as error:
+        # of the images that the processor normalises, whose white is 1 with the usual factor
+        white = 255 * found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 255
+        return Normalisation(tuple(m / white for m in mean), tuple(s / white for s in std))
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{_KEY}: {path}: {first_line(error)}") from error
 
 
