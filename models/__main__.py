@@ -22,7 +22,7 @@ from models.build import MODELS
 CLASSES, SIDE = 21, 512
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "UNet": [{}, {"bilinear": True}],
-    "UNetResnet": [{"backbone": "resnet18"}, {}],
+    "UNetBackbone": [{"backbone": "resnet18"}, {}],
     "PSPNet": [{"backbone": "resnet18"}, {}, {"backbone": "resnet101"}],
     "DeepLab": [{"backbone": "resnet18"}, {}, {"output_stride": 8}, {"backbone": "xception"}],
     "UperNet": [{"backbone": "resnet50"}, {}],

@@ -126,8 +126,7 @@ def _build_dpt(cls: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
     patch: Any = network.get_submodule("encoder").output_stride
     if SMP.stride % patch:
         raise ValueError(
-            f"its decoder doubles sizes, which patches of {patch} pixels do not fit; take an encoder of patches of "
-            "16 or 8"
+            f"its decoder doubles sizes, which patches of {patch} pixels do not fit; take patches of 16 or 8"
         )
     return network
 

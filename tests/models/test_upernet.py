@@ -59,3 +59,20 @@ def test_a_checkpoint_of_version_1_has_the_layout_of_the_family():
         assert torch.equal(model(images).logits, old(images).logits)
     narrow = models.UperNet.arguments_of_version(1, {"fpn_channels": 16})
     assert narrow == {"fpn_channels": 16, "layout": "family"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["UperNet", "GCN", "UNetBackbone"])
+@pytest.mark.parametrize("backbone", ["timm/test_convnext", "timm/test_efficientnet"])
+def test_backbones_of_timm(name, backbone):
+    """The first has no feature of stride 2, which none of the three needs."""
+    model = smallest(name, backbone=backbone).eval()
+    with torch.inference_mode():
+        assert model(torch.randn(1, 3, 33, 50)).logits.shape == (1, 5, 33, 50)
+    assert model.get_backbone_params() and model.get_decoder_params()
+
+
+@pytest.mark.parametrize("name", ["UperNet", "GCN", "UNetBackbone"])
+def test_an_unknown_backbone_is_named_before_anything_is_built(name):
+    (problem,) = getattr(models, name).check_arguments({"backbone": "resnet81"}, "arch.args")
+    assert problem.startswith("arch.args.backbone: 'resnet81' is not offered; did you mean")
