@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.errors import ConfigError, ExportError, StorageError
+from utils.errors import CheckpointError, ConfigError, ExportError, StorageError
 from utils.run.find import find_checkpoint
 from utils.system import cli
 from utils.system.files import replacing
@@ -36,7 +36,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-o", "--output", help="the file (default: beside the checkpoint; .onnx, .torchscript or .pt2)"
     )
-    parser.add_argument("--opset", type=int, help="version of the ONNX operators (default: the exporter's)")
+    parser.add_argument(
+        "--opset", type=int, help="version of the ONNX operators, from 11 on (default: the exporter's)"
+    )
     parser.add_argument(
         "--size", type=int, nargs="+", default=[], metavar="PIXELS",
         help="height and width (any number of pairs) to compare at, besides the usual ones",
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.export.contract import SUFFIXES
 
     suffix = SUFFIXES[args.format]
-    cli.require_ranges(args, opset=(7, 100), size=(1, 32767))
+    cli.require_ranges(args, opset=(11, 100), size=(1, 32767))
     sizes = _pairs(args.size)
     if args.opset is not None and args.format != "onnx":
         raise ConfigError(f"--opset is for --format onnx, not for {args.format}")
@@ -115,7 +117,12 @@ def verify(
     from utils.export.load import load_exported
     from utils.export.write import OTHER
 
-    exported, carried = load_exported(file, trust=True)
+    other = OTHER[str(exported_format(file))]
+    try:
+        exported, carried = load_exported(file, trust=True)
+    except CheckpointError as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise ExportError(f"{output}: was not written: {reason}. Try --format {other}") from error
     if carried.to_strings() != facts.to_strings():
         raise ExportError(f"{output}: was not written: the file does not carry the facts of the model")
     print(HEADER)
@@ -126,7 +133,6 @@ def verify(
         if not parity.holds:
             failed.append("x".join(map(str, shape)))
     if failed:
-        other = OTHER[str(exported_format(file))]
         raise ExportError(
             f"{output}: was not written: the exported network gives other logits at {', '.join(failed)}; its "
             f"forward pass seems to decide by the size or the content of the images. Try --format {other}"

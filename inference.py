@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    return command.parse_arguments(argv, "Segment images with trained models.")
+    example = "python inference.py --model saved/RUN --images photos"
+    return command.parse_arguments(argv, "Segment images with trained models.", example)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,20 +37,34 @@ def run(args: argparse.Namespace) -> int:
     cli.require_ranges(args, epochs=(1, 1e6))
     name = "".join(c if c.isalnum() or c in "_-" else "_" for c in args.folder.resolve().name) or "data"
     output: Path = args.output or Path(f"{name}.json")
-    if output.exists() and not args.force:
-        raise ConfigError(f"{output}: exists; choose another --output, or add --force")
+    _refuse_existing(output, args.force)
+    from utils.survey.lists import pair_lists
     from utils.survey.probe import probe
     from utils.survey.propose import describe_proposal, make_config
 
     found = probe(args.folder)
     names = None if args.classes is None else [part.strip() for part in args.classes.split(",")]
-    config = make_config(found, args.folder, name, args.epochs, names)
+    list_file, lists = pair_lists(found, args.folder, output)
+    config = make_config(found, args.folder, name, args.epochs, names, list_file)
+    for path, text in lists.items():
+        _refuse_existing(path, args.force)
+        path.write_text(text, encoding="utf-8")
     output.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     print(describe_proposal(found, config))
     print(f"\nWrote {output}. Next:\n  python check_data.py --config {output}")
     print(f"  python train.py --config {output}")
     print(f"  python inference.py --model saved/{config['name']} --images YOUR_IMAGES --overlay")
     return 0
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    """Check that a file may be written.
+
+    Raises:
+        ConfigError: it exists.
+    """
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists; choose another --output, or add --force")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config.file import ConfigSource, read_config, with_overrides
-from utils.run.arguments import add_resume_arguments, parse_run
+from utils.run.arguments import add_resume_arguments, given_options, parse_run
 from utils.system import cli
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         print(annotated(experiment))
         return 0
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
-        if args.plot_lr:
+        if args.plot_lr is not None:
             return plot_learning_rates(experiment, args.plot_lr)
         origin = older_state(args.resume, folder, checkpoint)
         trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
@@ -90,7 +90,8 @@ def find_start(args: argparse.Namespace, source: ConfigSource | None) -> Start:
     if experiment is None:
         with checkpoint_names(args.resume, folder / "last.pth", args.set, trust=args.trust):
             experiment = check_experiment(with_overrides(carried, args.set))
-    refuse_changes(checkpoint, experiment, allowed=args.allow_change, extend=args.extend is not None)
+    allowed = {"allowed": args.allow_change, "extend": args.extend is not None}
+    refuse_changes(checkpoint, experiment, **allowed, given=given_options(args))
     return experiment, folder, checkpoint
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -86,12 +86,21 @@ class Trainer(BaseTrainer):
             (N, H, W) int64 class indices.
         """
         output = self.compute(model, batch.images)
-        normalizer = self.criterion.normalizer(batch.target)
-        loss = self.criterion(output.logits, batch.target, normalizer)
-        figures.add_losses({"loss": loss}, normalizer, normalizer)
+        for logits, target in self._parts(output.logits, batch.target):
+            normalizer = self.criterion.normalizer(target)
+            loss = self.criterion(logits, target, normalizer)
+            figures.add_losses({"loss": loss}, normalizer, normalizer)
         prediction = output.logits.max(dim=1).indices
         figures.add_prediction(prediction, batch.target)
         return prediction
+
+    def _parts(self, logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batch, or each of its images where the loss of a batch is not made up of theirs."""
+        if self.criterion.adds_up:
+            yield logits, target
+            return
+        for i in range(len(target)):
+            yield logits[i : i + 1], target[i : i + 1]
 
     def _progress_of_run(self) -> float:
         """Return the share of the run's optimizer steps that are done, 0 to 1."""

@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    return command.parse_arguments(argv, "Segment images with an ensemble of trained models.")
+    example = "python vote.py --model saved/A saved/B --images photos"
+    return command.parse_arguments(argv, "Segment images with an ensemble of trained models.", example)
 
 
 def run(args: argparse.Namespace) -> int:

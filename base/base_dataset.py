@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from base.checks import check_classes, check_split
+from base.checks import check_classes, check_pairs, check_split
 from base.normalised import Normalised
 from base.sample import Described, Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
@@ -125,7 +125,8 @@ class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
         Returns:
             One line for each mistake, which begins with the JSON path of an argument.
         """
-        problems = check_classes(getattr(cls, "classes", ()), path)
+        classes = getattr(cls, "classes", ())
+        problems = [*check_classes(classes, path), *check_pairs(classes, args, path)]
         # a constructor of its own may set the splits, unless the class declares them
         declared = cls.splits is not BaseDataSet.splits or cls.__init__ is BaseDataSet.__init__
         if declared and "split" in args:

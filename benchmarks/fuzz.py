@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import importlib
 import io
 import json
@@ -28,7 +29,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-SECONDS = 20  # a case that takes longer hangs
+SECONDS = 20  # of CPU time; a case that takes longer, or WAIT seconds by the clock, hangs
+WAIT = 300
 MEMORY = 6 * 2**30  # bytes that a case may take beyond what the process has
 EXIT_CODES = {0, 1, 2, 3, 4}
 
@@ -109,11 +111,11 @@ def mutate(config: dict[str, Any], draw: random.Random) -> None:
     node, key = draw.choice(places)
     kind = draw.random()
     if kind < 0.8:
-        node[key] = draw.choice(ODD_VALUES)
+        node[key] = copy.deepcopy(draw.choice(ODD_VALUES))
     elif kind < 0.9 and isinstance(node, dict):
         del node[key]
     elif isinstance(node, dict):
-        node[draw.choice(["", "x", "type", "args", "a\0b", "lr"])] = draw.choice(ODD_VALUES)
+        node[draw.choice(["", "x", "type", "args", "a\0b", "lr"])] = copy.deepcopy(draw.choice(ODD_VALUES))
 
 
 def _places(node: Any) -> Iterator[tuple[Any, Any]]:
@@ -123,6 +125,7 @@ def _places(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(node[key])
 
 
+# a second command of a script has its name after a #
 COMMANDS: dict[str, list[str]] = {
     "train": ["-c", "tiny.json", "-d", "cpu", "--check", "--set", "trainer.epochs=1", "--set", "seed=5"],
     "inference": [
@@ -141,6 +144,10 @@ COMMANDS: dict[str, list[str]] = {
     "check_data": ["-c", "tiny.json"],
     "export": ["-m", "m.pth", "-f", "torchscript", "-o", "m.torchscript", "--size", "16", "16"],
     "tools.show_batch": ["-c", "tiny.json", "-o", "b.png", "--batches", "1", "--epoch", "1", "--columns", "2"],
+    "tools.config_docs": ["--version"],
+    "train#resume": ["--resume", "run", "--extend", "3", "--allow-change", "-d", "cpu", "--check",
+                     "--set", "optimizer.args.lr=0.1", "--set", "trainer.val=false"],
+    "train#plot": ["-c", "tiny.json", "--plot-lr", "lr.png", "--set", "trainer.epochs=3", "--set", "arch.args={}"],
 }  # fmt: skip
 
 
@@ -163,7 +170,7 @@ def command_cases(draw: random.Random) -> Iterator[Case]:
                 argv[place] = f"{name}={draw.choice(ODD_WORDS)}" if equals else draw.choice(ODD_WORDS)
             if not argv:
                 break
-        yield Case(script, argv)
+        yield Case(script.partition("#")[0], argv)
 
 
 def run_case(case: Case) -> str | None:
@@ -194,13 +201,16 @@ def _alarm() -> Iterator[None]:
     def ring(number: int, frame: FrameType | None) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    before = {number: signal.signal(number, ring) for number in (signal.SIGALRM, signal.SIGPROF)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAIT)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -250,6 +260,9 @@ def _write_inputs(save: Callable[[Path, dict[str, Any]], None]) -> None:
         Path(name).mkdir()
     Image.fromarray(draw.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save("in/a.png")
     Image.fromarray(draw.integers(0, 2, (20, 24), dtype=np.uint8)).save("masks/a.png")
+    with contextlib.redirect_stderr(io.StringIO()):
+        importlib.import_module("train").main(["-c", "tiny.json", "-d", "cpu", "--set", "trainer.epochs=1"])
+    next(Path("saved/Tiny").iterdir()).rename("run")
 
 
 def take(seed: int, count: int) -> list[Case]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from base.checks import check_split
+from base.checks import check_pairs, check_split
 from dataloaders.folder_options import FolderLabels, FolderPixels, FolderSplits, Values, pick, problems_of
 from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from utils.config.factory import refuse
+from utils.data.folder_files import find_files, spelt_out
 from utils.data.labels import ColourTable, LabelTable
-from utils.data.pairing import find_files, name_some, pairs_of_list, spelt_out
+from utils.data.pairing import listed_pairs, name_some, pairs_of_list
 from utils.data.splits import split_folds, split_groups
 from utils.errors import DataError
 from utils.images.read import read_image
@@ -45,7 +46,8 @@ class FolderDataSet(BaseDataSet):
             where ``color_masks`` is true, what the masks hold.
         color_masks: masks are RGB images of ``colors``.
         void_colors: colours without a class.
-        list_file: text file that lists the samples of the split: a name, or an image and a mask path.
+        list_file: text file that lists the samples of the split: a name, or an image and a mask path; relative
+            to ``data_dir``, or else to the current folder. Without ``{split}`` it lists those of all splits.
         val_fraction: draw ``train`` and ``val`` by a fixed seed, with this share in ``val``.
         folds: number of parts of a k-fold split; ``val`` is part ``fold``, ``train`` the others.
         fold: number of the part for ``val``, from 0.
@@ -104,7 +106,9 @@ class FolderDataSet(BaseDataSet):
         published = inspect.signature(cls).parameters.values()
         given = {item.name: args.get(item.name, item.default) for item in published}
         splits = pick(FolderSplits, given)
-        problems = problems_of([pick(FolderLabels, given), splits, pick(FolderPixels, given)], path)
+        labels = pick(FolderLabels, given)
+        problems = problems_of([labels, splits, pick(FolderPixels, given)], path)
+        problems += check_pairs(labels.names, args, path)
         if "split" not in splits.problems():
             problems += check_split(splits.names, splits.split, path)
         return problems + super().check_arguments(args, path)
@@ -123,26 +127,36 @@ class FolderDataSet(BaseDataSet):
 
     def _all_samples(self) -> list[Sample]:
         splits = self.split_options
-        texts = [splits.fill(text) for text in (splits.images, splits.masks or splits.images)]
-        varying = spelt_out(texts[0]) != spelt_out(
-            texts[1]
-        )  # */img/* and */mask/*: names without img and mask
-        images = find_files(self.root, texts[0], self.image_suffix, varying=varying)
-        masks = None
-        if splits.masks is not None:
-            masks = find_files(self.root, texts[1], self.mask_suffix, varying=varying)
-            taken = set(masks.values())  # both kinds may lie in one folder
-            images = {name: path for name, path in images.items() if path not in taken}
-        found: list[tuple[str, Path, Path | None]]
         if splits.list_file is not None:
-            listed = self.root / splits.fill(splits.list_file)
-            found = list(pairs_of_list(self.root, listed, images, masks))
-        elif masks is None:
-            found = [(name, image, None) for name, image in images.items()]
+            listed = self._find_list(splits.fill(splits.list_file))
+            # where every line names both files, folders and suffixes do not matter
+            found = listed_pairs(self.root, listed) or list(
+                pairs_of_list(self.root, listed, *self._find_both())
+            )
         else:
-            _require_masks(images, masks)
-            found = [(name, image, masks[name]) for name, image in images.items()]
+            images, masks = self._find_both()
+            if masks is not None:
+                _require_masks(images, masks)
+            found = [(name, image, None if masks is None else masks[name]) for name, image in images.items()]
         return [Sample(name, image, mask, splits.group_of(name)) for name, image, mask in found]
+
+    def _find_list(self, text: str) -> Path:
+        """Return the path of a list: below the data, or else below the current folder."""
+        below = self.root / text
+        return Path(text) if not below.is_file() and Path(text).is_file() else below
+
+    def _find_both(self) -> tuple[dict[str, Path], dict[str, Path] | None]:
+        """Return images and masks by name; ``None`` for a data set without masks."""
+        splits = self.split_options
+        texts = [splits.fill(text) for text in (splits.images, splits.masks or splits.images)]
+        # */img/* and */mask/*: names without img and mask
+        varying = spelt_out(texts[0]) != spelt_out(texts[1])
+        images = find_files(self.root, texts[0], self.image_suffix, varying=varying)
+        if splits.masks is None:
+            return images, None
+        masks = find_files(self.root, texts[1], self.mask_suffix, varying=varying)
+        taken = set(masks.values())  # both kinds may lie in one folder
+        return {name: path for name, path in images.items() if path not in taken}, masks
 
     def _make_table(self) -> LabelTable | ColourTable:
         return self.label_options.table()

@@ -152,8 +152,8 @@ class FolderSplits:
         """Return the reason why an option is refused, by the name of the option."""
         found: dict[str, str] = {}
         drawn = [name for name in ("val_fraction", "folds") if getattr(self, name) is not None]
-        if self._is_named + len(drawn) > 1 or (self.list_file and drawn):
-            reason = "splits come either from {split} or list_file, or from val_fraction, or from folds"
+        if self._is_named + len(drawn) > 1:
+            reason = "splits come either from {split}, or from val_fraction, or from folds"
             found[drawn[0]] = reason
         if self.folds is not None and not self.fold < self.folds > 1:
             found["fold"] = (

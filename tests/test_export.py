@@ -149,6 +149,7 @@ def test_a_network_that_cannot_be_recorded_is_one_line_with_a_remedy(tmp_path, c
         (["-f", "torchscript", "-o", "{}/m.onnx"], 2, ".torchscript"),
         (["-f", "torchscript", "-o", "{}/file/m.torchscript"], 4, "could not be written"),
         (["-f", "torchscript", "--opset", "18"], 2, "--opset"),
+        (["--opset", "10"], 2, "--opset 10: between 11 and 100 is expected"),
         (["-f", "torchscript", "--size", "3"], 2, "--size"),
         (["-m", "{}/missing.pth"], 2, "missing.pth"),
         (["-m", "{}"], 2, "best_model.pth"),

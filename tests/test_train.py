@@ -176,6 +176,8 @@ def test_resume_refuses_another_experiment(config, tmp_path, capsys):
     code, error = fails(capsys, "--resume", folder, "--set", "arch.args.base_channels=8", "--allow-change")
     assert code == 2
     assert "does not fit this config" in error
+    code, error = fails(capsys, "--resume", folder, "--set", "trainer.epochs=14")
+    assert code == 2 and "give --extend 14 instead; or leave --set out" in error and "--config" not in error
     harmless = ["--set", "trainer.log_per_iter=1", "--set", "train_loader.args.num_workers=0"]
     assert train.main(["-c", str(config), "--resume", folder, *harmless]) == 0
     more = ["--set", "trainer.epochs=3", "--allow-change"]
@@ -224,6 +226,8 @@ def test_an_old_checkpoint_continues_in_a_new_folder(config, tmp_path, capsys):
         printed.count("older than the newest state of its run (epoch 4): continuing in a new run folder") == 1
     )
     (new,) = set((tmp_path / "saved" / "tiny").iterdir()) - {old}
+    log = (new / "log.txt").read_text()
+    assert log.count("older than the newest state of its run (epoch 4)") == 1 and "Resuming from " in log
     one, two = (load_checkpoint(folder / "last.pth") for folder in (old, new))
     assert all(torch.equal(one["model"][key], two["model"][key]) for key in one["model"])
     records = [json.loads(line) for line in (new / "metrics.jsonl").read_text().splitlines()]
@@ -407,6 +411,11 @@ def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     settings = ["--set", 'arch={"type": "mine.Line", "args": {"width": 2}}', "--set", "trainer.epochs=1"]
     assert train.main(["-c", str(config), *settings]) == 0
+
+
+def test_an_empty_name_of_a_plot_does_not_start_a_run(config, capsys, tmp_path):
+    code, error = fails(capsys, "-c", str(config), "--plot-lr", "")
+    assert code == 4 and "cannot be written" in error and not (tmp_path / "saved").exists()
 
 
 @pytest.mark.slow

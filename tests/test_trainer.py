@@ -14,9 +14,11 @@ from base import SegmentationOutput
 from tests.parts import INFO, RandomBatches, TinyNet, make_trainer
 from tests.utils.losses.test_training import BoundaryLoss
 from trainer import Trainer
+from utils.config.factory import Component, build
 from utils.config.sections import SchedulerSection
 from utils.data.batch import DeviceBatch
 from utils.errors import ConfigError, Interrupted, NonFiniteError
+from utils.losses.build import LOSSES
 from utils.run.checkpoint import load_checkpoint
 from utils.training.figures import RunningFigures
 
@@ -301,6 +303,25 @@ def test_a_validation_batch_gives_its_prediction_and_adds_its_figures(tmp_path):
     )
     right = (prediction == batch.target)[batch.target != 255]
     assert figures.metrics().pixel_accuracy == pytest.approx(float(right.float().mean()))
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES.classes() if name != "Sum"])
+def test_the_validation_loss_does_not_depend_on_the_batch_size(tmp_path, name):
+    trainer = make_trainer(tmp_path / "run", val_loader=RandomBatches(1, batch_size=5))
+    extra = {"min_kept": 20} if name == "OhemCrossEntropy" else {}
+    trainer.criterion = build(LOSSES, Component(name, extra), "loss", num_classes=3)
+    (batch,) = trainer.val_batches()
+    images, target = batch.images, batch.target.clone()
+    target[3] = 255  # an image without a label
+    target[1, :, :9] = 255  # images have different numbers of valid pixels
+    losses = []
+    for size in (1, 2, 5):
+        figures = RunningFigures(INFO.classes)
+        for i in range(0, 5, size):
+            part = DeviceBatch(images[i : i + size], target[i : i + size], batch.image_ids[i : i + size])
+            trainer.validate_batch(trainer.evaluated(), part, figures)
+        losses.append(figures.losses()["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5) and losses[2] == pytest.approx(losses[0], rel=1e-5)
 
 
 class Poisoned(TinyNet):

@@ -138,6 +138,15 @@ def test_a_vote_needs_members_that_agree_on_classes(models, photos, tmp_path, ca
     assert vote.main(["-m", *map(str, models), "--weights", "1", "2", *options]) == 2
 
 
+@pytest.mark.parametrize(("script", "models"), [(vote, "saved/A saved/B"), (inference, "saved/RUN")])
+def test_without_arguments_one_line_says_what_to_type(capsys, script, models):
+    with pytest.raises(SystemExit) as caught:
+        script.main([])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"python {script.__name__}.py --model {models} --images photos" in line
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_png2rle_and_back(tmp_path, capsys, preset):
     masks = tmp_path / "masks"

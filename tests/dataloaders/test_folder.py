@@ -166,6 +166,22 @@ def test_images_without_masks(tmp_path):
     assert (dataset.load(SampleKey(0, 0)).label == 255).all()
 
 
+def test_a_list_without_splits_is_divided_like_the_files_of_a_folder(tmp_path, monkeypatch):
+    root = tree(tmp_path, images="odd")
+    listed = [f"odd/s{n // 2}_{n}.jpg\tmasks/s{n // 2}_{n}.png" for n in (0, 1, 3, 4, 5)]
+    (tmp_path / "pairs.txt").write_text("\n".join(listed))  # no folder "images": no line needs one
+    options = {"list_file": "pairs.txt", "group": r"(s\d+)_", **BINARY}
+    train, val = (FolderDataSet(root, split=s, val_fraction=0.4, **options) for s in ("train", "val"))
+    assert sorted(names(train) + names(val)) == [f"odd/s{n // 2}_{n}" for n in (0, 1, 3, 4, 5)]
+    assert not {name[:6] for name in names(train)} & {name[:6] for name in names(val)}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "pairs.txt").write_text(
+        "../odd/s0_0.jpg ../masks/s0_0.png"
+    )  # beside the config, not the data
+    assert len(FolderDataSet("deep", list_file="pairs.txt", **BINARY).files) == 1
+
+
 @pytest.mark.parametrize(("args", "message"), [
     ({"values": [0]}, "values: 1 entries for 2 classes"),
     ({"values": {"background": 0, "cel": 255}}, "unknown: cel"),

@@ -16,6 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
+import evaluate
+import inference
 import train
 from tests.docs.pages import fences
 from utils.losses import CrossEntropyLoss2d
@@ -47,7 +49,8 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Module
 
 def section(class_name: str) -> dict[str, Any]:
     """The JSON block that names a class, as a part of a config."""
-    (block,) = [block for block in fences(PAGE, "json") if class_name in block]
+    parts = [block for block in fences(PAGE, "json") if not block.lstrip().startswith("{")]
+    (block,) = [block for block in parts if class_name in block]
     return json.loads("{" + block + "}")
 
 
@@ -139,3 +142,25 @@ def test_all_four_train_together_from_a_config(modules, tmp_path, capsys):
     capsys.readouterr()
     assert train.main(["--config", "mine.json", "--set", "train_loader.args.nois=3"]) == 2
     assert "did you mean 'noise'?" in capsys.readouterr().err
+
+
+def test_the_whole_config_of_the_page_and_of_the_readme_trains_predicts_and_evaluates(
+    modules, tmp_path, capsys
+):
+    (whole,) = [block for block in fences(PAGE, "json") if block.lstrip().startswith("{")]
+    assert whole in fences("README.md", "json")
+    (tmp_path / "leaves.json").write_text(whole, encoding="utf-8")
+    settings = [
+        "--set",
+        "trainer.epochs=1",
+        "--set",
+        "trainer.tensorboard=false",
+        "--set",
+        "tune_allocator=false",
+    ]
+    assert train.main(["--config", "leaves.json", "--device", "cpu", "--check", *settings]) == 0
+    assert train.main(["--config", "leaves.json", "--device", "cpu", *settings]) == 0
+    argv = ["--model", "saved/Leaves", "--device", "cpu", "--mode", "whole"]
+    assert evaluate.main([*argv, "--split", "val"]) == 0
+    assert inference.main([*argv, "--images", "data/val", "--extension", "jpg"]) == 0
+    assert len(list(tmp_path.glob("outputs/*.png"))) == 8

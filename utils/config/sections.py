@@ -83,9 +83,10 @@ class TrainerSection:
         keep_checkpoints: numbered checkpoints kept, the newest first; 0 keeps all.
         save_minutes: minutes between saves in the middle of an epoch; 0 never saves there.
         monitor: ``max`` or ``min`` and the figure that decides which checkpoint is best: ``Mean_IoU``,
-            ``Pixel_Accuracy``, ``Mean_Accuracy``, ``FW_IoU``, ``Mean_F1`` or ``loss``, optionally with ``val_`` or
-            ``train_`` before it; of one class, ``IoU/NAME``, ``Dice/NAME``, ``F1/NAME`` or ``Accuracy/NAME``, as
-            in ``max val_IoU/car``; or ``off``.
+            ``Mean_Dice``, ``Pixel_Accuracy``, ``Mean_Accuracy``, ``FW_IoU`` or ``loss``, optionally with ``val_``
+            or ``train_`` before it; of one class, ``IoU/NAME``, ``Dice/NAME``, ``Precision/NAME`` or
+            ``Recall/NAME``, as in ``max val_IoU/car``; or ``off``. ``F1`` is another name of Dice, and
+            ``Accuracy/NAME`` of recall.
         early_stop: validations without improvement before the run ends; 0 never ends it.
         tensorboard: write event files.
         log_dir: folder of event files (``log_dir/NAME/TIME``); ``null`` is the run folder.
@@ -132,7 +133,8 @@ class Experiment:
         trainer: length, saving, monitoring and logging.
         val_loader: the validation data; ``null`` takes ``val_split`` of the training data.
         allow_overlap: accept image files that are in the training and in the validation data.
-        loss: the loss, or its name alone.
+        loss: the loss, or its name alone; ``null`` is ``CrossEntropyLoss2d``, and what a model that brings its own
+            training loss needs where a base config names another.
         lr_scheduler: the learning-rate schedule; ``null`` keeps the learning rate constant.
         n_gpu: GPUs to use; several are ``DataParallel``, 0 is the CPU; at most those of the machine.
         use_synch_bn: batch norm over all GPUs; not built yet, refused with ``n_gpu`` above 1.
@@ -158,7 +160,7 @@ class Experiment:
     trainer: TrainerSection
     val_loader: Component | None = None
     allow_overlap: Annotated[bool, MAY_CHANGE] = False
-    loss: Component = field(
+    loss: Component | None = field(
         default_factory=lambda: Component("CrossEntropyLoss2d"), metadata={"name_alone": True}
     )
     lr_scheduler: SchedulerSection | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from utils.errors import ConfigError
@@ -19,14 +20,23 @@ _KNOWN = (
     "image_size",
     "device",
 )
+# what lies in data_dir of some data sets, enough to recognise them
+_LAYOUTS = {
+    "CamVid": ("train", "trainannot"),
+    "Carvana": ("train", "train_masks"),
+    "CityScapes": ("leftImg8bit",),
+    "Meter": ("images/train", "annotations/train"),
+    "TianChi": ("train", "train_mask.csv"),
+}
 
 
 def translate(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Turn ``"smp": true`` and ``"smp_args"`` into an ``SMP`` model in a normal config.
 
     ``type``, ``backbone`` and ``weights`` become ``arch``; ``data_dir``, ``batch_size`` and ``image_size``
-    become arguments of the loaders; ``epochs`` becomes ``trainer.epochs``. ``classes`` comes from the data set
-    and ``device`` from the command line, so both are only named.
+    become arguments of the loaders; ``epochs`` becomes ``trainer.epochs``. In this form ``smp_args`` says which
+    data is used: the loader of another data set than ``data_dir`` holds is replaced by that of the data.
+    ``classes`` comes from the data set and ``device`` from the command line, so both are only named.
 
     Args:
         config: a config; not changed.
@@ -65,6 +75,8 @@ def _move_values(result: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
             lines += [
                 _set(result, loader, name, given[key], key) for loader in ("train_loader", "val_loader")
             ]
+    if isinstance(given.get("data_dir"), str):
+        lines += [_fit_type(result, loader, given["data_dir"]) for loader in ("train_loader", "val_loader")]
     if "epochs" in given:
         result.setdefault("trainer", {})["epochs"] = given["epochs"]
         lines.append(f"smp_args.epochs became trainer.epochs: {given['epochs']}")
@@ -90,3 +102,14 @@ def _set(config: dict[str, Any], loader: str, name: str, value: Any, key: str) -
         return ""
     args[name] = value
     return f"smp_args.{key} became {loader}.args.{name}: {value}"
+
+
+def _fit_type(config: dict[str, Any], loader: str, data_dir: str) -> str:
+    """Replace the data set of a loader where the folder holds another one, and only one; return a line for it."""
+    section = config.get(loader)
+    given = section.get("type") if isinstance(section, dict) else None
+    holds = [name for name, parts in _LAYOUTS.items() if all(Path(data_dir, part).exists() for part in parts)]
+    if not isinstance(section, dict) or given not in _LAYOUTS or given in holds or len(holds) != 1:
+        return ""
+    section["type"] = holds[0]
+    return f"smp_args.data_dir holds {holds[0]}, not {given}: {loader}.type became {holds[0]}"

@@ -83,6 +83,7 @@ class SegmentationMetrics:
         classes: C names.
         iou: (C,) TP / (TP + FP + FN).
         accuracy: (C,) recall, TP / (TP + FN).
+        precision: (C,) TP / (TP + FP).
         f1: (C,) Dice, 2 TP / (2 TP + FP + FN).
         pixel_accuracy: share of valid pixels predicted right.
         fw_iou: IoU weighted by the frequency of the true class.
@@ -92,6 +93,7 @@ class SegmentationMetrics:
     classes: tuple[str, ...]
     iou: np.ndarray
     accuracy: np.ndarray
+    precision: np.ndarray
     f1: np.ndarray
     pixel_accuracy: float
     fw_iou: float
@@ -106,11 +108,12 @@ class SegmentationMetrics:
         with np.errstate(invalid="ignore", divide="ignore"):
             iou = true_positive / union
             accuracy = true_positive / truth
+            precision = true_positive / predicted
             f1 = 2 * true_positive / (truth + predicted)
             pixel_accuracy = float(true_positive.sum() / np.float64(total))
             present = truth > 0
             fw_iou = float((truth[present] * iou[present]).sum() / np.float64(total))
-        return cls(matrix, tuple(classes), iou, accuracy, f1, pixel_accuracy, fw_iou)
+        return cls(matrix, tuple(classes), iou, accuracy, precision, f1, pixel_accuracy, fw_iou)
 
     @property
     def mean_iou(self) -> float:
@@ -136,29 +139,36 @@ class SegmentationMetrics:
         return (
             f"mIoU {self.mean_iou:.4f} (mean over {counted} of {len(self.classes)} classes{unseen}), "
             f"pixel accuracy {self.pixel_accuracy:.4f}, mean accuracy {self.mean_accuracy:.4f}, "
-            f"FWIoU {self.fw_iou:.4f}, mean F1 {self.mean_f1:.4f}"
+            f"FWIoU {self.fw_iou:.4f}, mean Dice {self.mean_f1:.4f}"
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return the means over all classes under the names that a monitor may use."""
+        """Return the means over all classes under the names that a monitor may use; F1 and Dice are one figure."""
         return {
             "Pixel_Accuracy": self.pixel_accuracy,
             "Mean_Accuracy": self.mean_accuracy,
             "Mean_IoU": self.mean_iou,
             "FW_IoU": self.fw_iou,
             "Mean_F1": self.mean_f1,
+            "Mean_Dice": self.mean_f1,
         }
 
     def to_figures(self) -> dict[str, Any]:
         """Return :meth:`scalars`, and per-class tables in which an undefined figure is ``None``."""
-        per_class = {"Class_IoU": self.iou, "Class_Accuracy": self.accuracy, "Class_F1": self.f1}
+        per_class = {
+            "Class_IoU": self.iou,
+            "Class_Accuracy": self.accuracy,
+            "Class_Precision": self.precision,
+            "Class_F1": self.f1,
+            "Class_Dice": self.f1,
+        }
         figures: dict[str, Any] = dict(self.scalars())
         for name, values in per_class.items():
             figures[name] = {c: number_or_none(v) for c, v in zip(self.classes, values, strict=True)}
         return figures
 
 
-METRIC_NAMES = ("Pixel_Accuracy", "Mean_Accuracy", "Mean_IoU", "FW_IoU", "Mean_F1")
+METRIC_NAMES = ("Pixel_Accuracy", "Mean_Accuracy", "Mean_IoU", "FW_IoU", "Mean_F1", "Mean_Dice")
 
 
 def _mean(values: np.ndarray) -> float:

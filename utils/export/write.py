@@ -24,10 +24,12 @@ from torch import Tensor, nn
 
 from utils.errors import ConfigError, ExportError, first_line
 from utils.export.contract import COARSE, INPUT, OUTPUT
+from utils.export.traced import write_traced
 
 Recorded = TypeVar("Recorded")
 METADATA_FILE = "metadata.json"
 _EXAMPLE = (2, 75, 109)  # batch, height, width: all different, and no multiples of a stride
+_OLDEST_RECORDED = 18  # opset; torch writes recorded programs with this one or a later one
 _LARGEST_ONNX = 2**31 - 2**24  # bytes; a protocol buffer ends at 2 GiB
 OTHER = {"onnx": "torchscript", "torch-export": "torchscript", "torchscript": "onnx"}
 
@@ -101,13 +103,15 @@ def write_model(
         path: file to write, with the ending of the format.
         format_name: ``onnx``, ``torchscript`` or ``torch-export``.
         metadata: name -> text, written to ``metadata_props`` (ONNX) or to the extra file ``metadata.json``.
-        opset: version of the ONNX operators; torch's default if ``None``.
+        opset: version of the ONNX operators; torch's default if ``None``. Below 18, the network is traced.
 
     Raises:
         ExportError: the format cannot hold this network.
         ConfigError: a package is missing.
         OSError: the file cannot be written.
     """
+    if format_name == "onnx":
+        _require_room(model)
     example = torch.randn(_EXAMPLE[0], in_channels, *_EXAMPLE[1:], generator=torch.Generator().manual_seed(0))
     wrapped = PlainOutputs(model).eval()
     with quiet(), torch.no_grad():
@@ -119,6 +123,9 @@ def write_model(
         elif format_name == "torch-export":
             recorded = _explained(format_name, lambda: _record(wrapped, example))
             torch.export.save(recorded, path, extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+        elif opset is not None and opset < _OLDEST_RECORDED:
+            wrapped.both = coarse
+            write_traced(wrapped, example, path, opset, metadata, _explained)
         else:
             wrapped.both = coarse
             recorded = _explained(format_name, lambda: _record(wrapped, example))
@@ -177,14 +184,17 @@ def _write_script(program: torch.jit.ScriptModule, path: Path, metadata: Mapping
                 target.writestr(entry.filename, source.read(entry))
 
 
-def _write_onnx(
-    recorded: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str], opset: int | None
-) -> None:
-    size = sum(tensor.nbytes for tensor in recorded.state_dict.values())
+def _require_room(model: nn.Module) -> None:
+    size = sum(tensor.nbytes for tensor in model.state_dict().values())
     if size > _LARGEST_ONNX:
         raise ExportError(
             f"the weights take {size / 2**30:.1f} GiB and a single ONNX file holds 2; use --format torch-export"
         )
+
+
+def _write_onnx(
+    recorded: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str], opset: int | None
+) -> None:
     outputs = [OUTPUT, COARSE][: len(recorded.graph_signature.user_outputs)]
     program = _explained(
         "onnx",

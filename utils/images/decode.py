@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 
 from utils.errors import DataError
-from utils.images.header import MAX_PIXELS, reason, refuse_large
+from utils.images.header import MAX_PIXELS, reason, refuse_large, tiff_refusal
 
 _DAMAGED = "is truncated or damaged"
 _open_lock = threading.Lock()  # Pillow keeps its pixel limit in a global
@@ -60,21 +60,43 @@ def naming_file(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def explaining(data: bytes) -> Iterator[None]:
+    """Turn an error of a decoder into a refusal of the kind of TIFF, where the file is one that is not read.
+
+    Raises:
+        DataError: bands or a compression that are not read.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        cause = tiff_refusal(io.BytesIO(data))
+        if cause is None:
+            raise
+        raise DataError(cause, kind="unsuitable") from error
+
+
 def open_image(data: bytes, max_pixels: int) -> PIL.Image.Image:
     """Open an image by Pillow; its pixels are not decoded yet.
 
     Raises:
         DataError: it has more than ``max_pixels``.
     """
-    if max_pixels <= MAX_PIXELS:
-        image = PIL.Image.open(io.BytesIO(data))
-    else:
-        with _open_lock:
-            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
-            try:
-                image = PIL.Image.open(io.BytesIO(data))
-            finally:
-                PIL.Image.MAX_IMAGE_PIXELS = limit
+    try:
+        if max_pixels <= MAX_PIXELS:
+            image = PIL.Image.open(io.BytesIO(data))
+        else:
+            with _open_lock:
+                limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
+                try:
+                    image = PIL.Image.open(io.BytesIO(data))
+                finally:
+                    PIL.Image.MAX_IMAGE_PIXELS = limit
+    except PIL.Image.DecompressionBombError as error:
+        text = f"has more than the {max_pixels:,} pixels that are read: make it smaller, or cut it into tiles"
+        raise DataError(text, kind="too_large") from error
     refuse_large(image.size[0] * image.size[1], max_pixels)
     return image
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo, colour_table
+from utils.images.names import drawable_names
 
 # stand-ins for grey tones: red, blue, green, yellow, purple, orange
 _SATURATED = ((230, 25, 75), (0, 130, 200), (60, 180, 75), (255, 225, 25), (145, 30, 180), (245, 130, 48))
@@ -71,6 +72,8 @@ def _overlay_colours(info: DatasetInfo) -> tuple[np.ndarray, np.ndarray]:
 def overlay(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: float = 0.5) -> np.ndarray:
     """Blend as :func:`blend`, above a legend that names the classes in the mask, the largest first.
 
+    A name that the font cannot draw is shown as the class index; see :func:`~utils.images.names.drawable_names`.
+
     Returns:
         (H + legend, max(W, legend), 3) uint8 RGB; the blended image is at the upper left.
     """
@@ -78,7 +81,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, info: DatasetInfo, opacity: flo
     counts = np.bincount(mask.reshape(-1), minlength=256)
     found = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c]]
     table, _ = _overlay_colours(info)
-    entries = [(info.classes[c] if c < info.num_classes else "void", tuple(table[c].tolist())) for c in found]
+    names = drawable_names(tuple(info.classes))
+    entries = [(names[c] if c < info.num_classes else "void", tuple(table[c].tolist())) for c in found]
     return stack([blended, draw_legend(entries, blended.shape[1])])
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from utils.errors import DataError, first_line
 
@@ -16,9 +19,15 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit: a small file can expand to more 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
 NPY = b"\x93NUMPY"
-TIFF = (b"II*\x00", b"MM\x00*")
+TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # the last two with offsets of 64 bits
 GREY, RGB, PALETTE = 0, 2, 3  # colour types of a PNG header
+TIFF_NEEDS = "it needs 1, 3 (RGB) or 4 (RGB and one more) bands of 8 or 16 bits, or an NPY file of"
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLES = 258, 259, 277  # tags
+# compressions of a TIFF that the libraries read only in part, or only where they were built with them
+RARE_COMPRESSIONS = {
+    34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "ZSTD", 50001: "WebP", 50002: "JPEG XL",
+}  # fmt: skip
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -37,10 +46,42 @@ def image_size(path: str | Path) -> tuple[int, int]:
             return height, width
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", kind="missing", paths=[path]) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{path}: has more than {MAX_PIXELS:,} pixels: make it smaller, or cut it into tiles",
+            kind="too_large",
+            paths=[path],
+        ) from error
     except Exception as error:
+        with path.open("rb") as file:
+            cause = tiff_refusal(file)
+        if cause is not None:
+            raise DataError(f"{path}: {cause}", kind="unsuitable", paths=[path]) from error
         raise DataError(
             f"{path}: is not an image that can be read: {reason(error)}", kind="unreadable", paths=[path]
         ) from error
+
+
+def tiff_refusal(file: BinaryIO) -> str | None:
+    """Return why a TIFF that could not be decoded is none of those that are read; ``None`` for another fault."""
+    header = file.read(16)
+    if not header.startswith(TIFF):
+        return None
+    with suppress(Exception):  # of a damaged file
+        tags = ImageFileDirectory_v2(header if b"+" in header[:4] else header[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        compression = RARE_COMPRESSIONS.get(tags.get(_TIFF_COMPRESSION, 1))
+        if compression is not None:
+            return (
+                f"is damaged, or {compression} compression cannot be read here; save it with LZW or deflate"
+            )
+        bands, bits = tags.get(_TIFF_SAMPLES, 1), tags.get(_TIFF_BITS, (1,))[0]
+        if bands > 1 or bits not in (1, 2, 4, 8, 16):
+            return (
+                f"has {bands} bands of {bits} bits in a layout that is not read; {TIFF_NEEDS} (H, W, {bands})"
+            )
+    return None
 
 
 def exif_orientation(path: str | Path) -> int:
@@ -121,4 +162,7 @@ def refuse_large(pixels: int, max_pixels: int) -> None:
         DataError: it has.
     """
     if pixels > max_pixels:
-        raise DataError(f"has {pixels:,} pixels; more than {max_pixels:,} are refused", kind="too_large")
+        raise DataError(
+            f"has {pixels:,} pixels; more than {max_pixels:,} are refused: make it smaller, or cut it into tiles",
+            kind="too_large",
+        )

@@ -14,6 +14,7 @@ from utils.errors import DataError
 from utils.images.decode import (
     decode_by_kornia,
     decode_grey_png,
+    explaining,
     load_npy,
     naming_file,
     open_image,
@@ -105,7 +106,8 @@ def _decode(data: bytes, max_pixels: int) -> np.ndarray:
         indices = _decode_png(data, header)
         if indices is not None:
             return indices
-    return _from_pillow(open_image(data, max_pixels), header)
+    with explaining(data):
+        return _from_pillow(open_image(data, max_pixels), header)
 
 
 def _decode_png(data: bytes, header: PngHeader) -> np.ndarray | None:

@@ -13,6 +13,7 @@ CMYK, YCbCr, LAB            converted by Pillow
 16-bit grey, RGB, RGBA      divided by 257 and rounded: scaled, never clipped
 float, 32-bit integer       refused: the value range is unknown
 8-bit TIFF, 4 channels      unchanged; refused where colours are stored multiplied by alpha
+TIFF of more bands          refused; NPY files may have any number
 NPY                         (H, W) or (H, W, C), uint8 or uint16
 ==========================  =====================================================================
 """
@@ -32,15 +33,16 @@ from utils.images.decode import (
     decode_by_cv2,
     decode_rgb_png,
     decode_unchanged,
+    explaining,
     load_npy,
     naming_file,
     open_image,
     read_bytes,
 )
 from utils.images.header import MAX_PIXELS, NPY, RGB, TIFF, PngHeader, png_header, refuse_large
+from utils.images.tiff import bits_per_sample, decode_tiff, divide_by_alpha, is_premultiplied
 
 FULL_RANGE = (0, 65535)
-_BITS, _SAMPLES, _PLANES, _EXTRA = 258, 277, 284, 338  # tags of a TIFF
 _JPEG_END = b"\xff\xd9"
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -122,7 +124,8 @@ class _Wanted:
 
 
 def _decode(data: bytes, wanted: _Wanted) -> np.ndarray:
-    array = _decode_any(data, wanted)
+    with explaining(data):
+        array = _decode_any(data, wanted)
     if array.shape[2] != wanted.channels:
         raise DataError(f"has {array.shape[2]} channels; {wanted.channels} are expected", kind="unsuitable")
     return array
@@ -139,8 +142,10 @@ def _decode_any(data: bytes, wanted: _Wanted) -> np.ndarray:
     if array is not None:
         return array
     image = open_image(data, wanted.max_pixels)
-    if data.startswith(TIFF) and (_tag(image, _BITS, 8) == 16 or wanted.channels not in (1, 3)):
-        return wanted.fit(_decode_tiff(data, image))
+    if data.startswith(TIFF) and (bits_per_sample(image) == 16 or wanted.channels not in (1, 3)):
+        array = decode_tiff(data, image)
+        divided = wanted.channels in (1, 3) and is_premultiplied(image)
+        return wanted.fit(divide_by_alpha(array) if divided else array)
     if wanted.exif_transpose:
         return _from_pillow(PIL.ImageOps.exif_transpose(image), wanted)
     return _decode_jpeg(data, image, wanted) if image.format == "JPEG" else _from_pillow(image, wanted)
@@ -163,34 +168,6 @@ def _decode_jpeg(data: bytes, image: PIL.Image.Image, wanted: _Wanted) -> np.nda
     width, height = (max(side // wanted.reduce, 1) for side in image.size)
     image.draft(image.mode, (width, height))
     return _from_pillow(image, wanted)
-
-
-def _decode_tiff(data: bytes, image: PIL.Image.Image) -> np.ndarray:
-    """Return the values of a TIFF exactly as they are stored, (H, W, C).
-
-    Raises:
-        DataError: no library at hand returns them unchanged.
-    """
-    if _tag(image, _BITS, 8) == 16:
-        if _tag(image, _PLANES, 1) == 2 and _tag(image, _SAMPLES, 1) > 1:
-            raise DataError("stores 16-bit channels as planes; store them pixel by pixel", kind="unsuitable")
-        return decode_unchanged(data)
-    # cv2 multiplies colours of 8 bits by alpha, and Pillow divides those that were stored multiplied
-    if _tag(image, _EXTRA, 0) == 1:
-        raise DataError(
-            "stores colours multiplied by alpha; store the channels unchanged (extra samples unspecified)",
-            kind="unsuitable",
-        )
-    if image.mode == "RGB" and _tag(image, _SAMPLES, 3) == 4:  # Pillow drops a fourth channel of unknown use
-        return decode_unchanged(data)
-    array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
-
-
-def _tag(image: PIL.Image.Image, tag: int, default: int) -> int:
-    """Return the first value of a tag of a TIFF."""
-    value = image.tag_v2.get(tag, default) if hasattr(image, "tag_v2") else default
-    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _from_pillow(image: PIL.Image.Image, wanted: _Wanted) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -26,8 +27,11 @@ class Load(Protocol):
     ) -> Predictor | Ensemble: ...
 
 
-def parse_arguments(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
-    """Parse the command line."""
+def parse_arguments(argv: Sequence[str] | None, description: str, example: str) -> argparse.Namespace:
+    """Parse the command line; without arguments, show ``example`` as the way to call the script."""
+    if not (sys.argv[1:] if argv is None else argv):
+        print(f"error: name the models and the images: {example} (--help: all options)", file=sys.stderr)
+        raise SystemExit(2)
     parser = cli.make_parser(description)
     add_model_arguments(parser)
     parser.add_argument("-i", "--images", required=True, help="folder, image, pattern, list (.txt) or video")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from utils.data.pairing import require_access, warn_dangling
 from utils.errors import DataError
 from utils.system.patterns import WILDCARDS, expand, fixed_part, walk_folders
 
@@ -45,6 +46,7 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
         return _read_list(path) if is_list else [ImageFile(path, PurePath(path.name))]
     wanted = tuple(f".{extension.lower().lstrip('.')}" for extension in extensions or IMAGE_EXTENSIONS)
     folder, found = _search(path, given)
+    warn_dangling(folder, found)
     files = [file for file in found if _is_image(file, wanted)]
     inputs = _without_outputs(files, folder, exclude)
     if not inputs:
@@ -55,16 +57,17 @@ def find_images(given: str, extensions: Sequence[str] = (), exclude: Path | None
     return sorted(images, key=lambda image: image.relative.parts)
 
 
-def _search(path: Path, given: str) -> tuple[Path, Iterable[Path]]:
+def _search(path: Path, given: str) -> tuple[Path, list[Path]]:
     """Return the folder of a folder or pattern, and everything found in it.
 
     Raises:
         DataError: neither a folder nor a pattern.
     """
     if path.is_dir():
-        return path, (file for below in walk_folders(path) for file in below.iterdir())
+        require_access(path)
+        return path, [file for below in walk_folders(path) for file in below.iterdir()]
     if WILDCARDS & set(given):
-        return fixed_part(path.parent), dict.fromkeys(expand(path))
+        return fixed_part(path.parent), list(dict.fromkeys(expand(path)))
     raise DataError(f"--images {given}: no such file or folder", kind="missing", paths=[path])
 
 

@@ -156,13 +156,18 @@ class InferenceJob:
 
     def _read(self, item: Item) -> np.ndarray:
         """Return the image as it is displayed, with the model's channels."""
-        return read_image(
-            item[0].path,
-            self.info.in_channels,
-            self.info.fill_colour,
-            exif_transpose=True,
-            max_pixels=self.options.max_pixels,
-        )
+        try:
+            return read_image(
+                item[0].path,
+                self.info.in_channels,
+                self.info.fill_colour,
+                exif_transpose=True,
+                max_pixels=self.options.max_pixels,
+            )
+        except DataError as error:
+            if error.kind != "too_large":
+                raise
+            raise DataError(f"{error}, or raise --max-pixels", kind=error.kind, paths=error.paths) from error
 
     def _predict(self, item: Item, image: np.ndarray) -> tuple[np.ndarray, ImagePrediction]:
         """Return the image and its prediction; an error names the file."""

@@ -19,9 +19,15 @@ class BaseLoss(nn.Module, ABC):
     The loss of a step may be computed in parts (micro-batches, ranks): each part is divided by the
     ``normalizer`` of all parts together, and the results add up.
 
+    Attributes:
+        adds_up: the loss of a batch is the mean of its images' losses, by their normalizers. A validation computes
+            any other loss image by image, so that it does not depend on the batch size.
+
     Args:
         ignore_index: class index of void pixels.
     """
+
+    adds_up: bool = False
 
     def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
@@ -66,6 +72,7 @@ class PixelLoss(BaseLoss):
         ValueError: a weight is negative or not finite, or none is above 0.
     """
 
+    adds_up = True
     weight: Tensor | None
 
     def __init__(self, weight: Sequence[float] | None = None, ignore_index: int = IGNORE_INDEX) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from utils import losses
-from utils.config.factory import Catalogue, build, find, parameters_of
+from utils.config.factory import Catalogue, Component, build, find, parameters_of
 from utils.config.sections import Experiment
 from utils.data.class_weights import Labels, compute_class_weights
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
@@ -27,7 +27,7 @@ def build_criterion(experiment: Experiment, info: DatasetInfo, dataset: Labels) 
     Raises:
         ConfigError: unknown loss or refused argument; class weights that do not fit classes or loss.
     """
-    loss = experiment.loss
+    loss = experiment.loss or Component("CrossEntropyLoss2d")
     weights = class_weights(experiment, info, dataset)
     context: dict[str, Any] = {"ignore_index": IGNORE_INDEX, "num_classes": info.num_classes}
     if weights is not None:

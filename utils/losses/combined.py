@@ -33,6 +33,8 @@ class CE_DiceLoss(PixelLoss):
         ignore_index: void.
     """
 
+    adds_up = False
+
     def __init__(
         self,
         smooth: NonNegativeFloat = 1.0,

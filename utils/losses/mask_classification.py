@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from utils.dataset_info import IGNORE_INDEX
@@ -146,6 +145,8 @@ class MaskClassificationLoss(TrainingLoss):
         Returns:
             Indices of queries and of segments, each (min(Q, K),).
         """
+        from scipy.optimize import linear_sum_assignment  # slow to import, and for training only
+
         with torch.no_grad():
             count = max(values.shape[1], 1)
             # the cross-entropy with 1 where a pixel is of the segment, with 0 elsewhere

@@ -121,6 +121,8 @@ class OhemCrossEntropy(CrossEntropyLoss2d):
         ignore_index: class index of void pixels.
     """
 
+    adds_up = False
+
     def __init__(
         self,
         threshold: Fraction = 0.7,

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.evaluation.images import Evaluation
+from utils.images.names import drawable_names
 from utils.report.sheets import ExtremeImages
 from utils.system.files import write_atomically
 
@@ -32,7 +33,7 @@ def write_report(
     protocol: Mapping[str, Any],
     sheets: Mapping[str, ExtremeImages],
 ) -> None:
-    """Write metrics.json, per_image.csv, confusion.csv, confusion.png and the sheets of images.
+    """Write metrics.json, per_class.csv, per_image.csv, confusion.csv, confusion.png and the sheets of images.
 
     Args:
         folder: created if missing.
@@ -49,6 +50,7 @@ def write_report(
         folder / "metrics.json", lambda file: file.write(text.encode("utf-8", "backslashreplace"))
     )
     names = evaluation.info.classes
+    _write_csv(folder / "per_class.csv", _class_rows(evaluation))
     _write_csv(folder / "per_image.csv", _image_rows(evaluation))
     _write_csv(folder / "confusion.csv", _confusion_rows(evaluation.matrix, names))
     confusion = Image.fromarray(draw_confusion(evaluation.matrix, names))
@@ -63,21 +65,30 @@ def write_report(
 def class_table(evaluation: Evaluation) -> str:
     """Return a table with a line per class.
 
-    Its columns: IoU, accuracy, F1, boundary IoU, mean per-image Dice, and the share of the labelled pixels.
-    A figure that does not exist is a dash.
+    Its columns: IoU, Dice, precision, recall, boundary IoU, mean per-image Dice, and the share of the labelled
+    pixels. A figure that does not exist is a dash.
     """
-    metrics, boundary_iou, dice = evaluation.metrics(), evaluation.boundary_iou(), evaluation.mean_dice()
-    if boundary_iou is None:
-        boundary_iou = np.full(len(dice), np.nan)
     pixels = evaluation.matrix.sum(axis=1)
     width = max(5, *(len(name) for name in evaluation.info.classes))
-    header = f"{'class':{width}}     IoU     acc      F1   b-IoU  i-Dice  pixels"
+    header = f"{'class':{width}}     IoU    Dice    prec  recall   b-IoU  i-Dice  pixels"
     lines = [header, "-" * len(header)]
-    columns = metrics.iou, metrics.accuracy, metrics.f1, boundary_iou, dice
-    for name, count, *values in zip(evaluation.info.classes, pixels, *columns, strict=True):
+    for name, count, values in zip(evaluation.info.classes, pixels, _class_figures(evaluation), strict=True):
         figures = "".join("       -" if np.isnan(value) else f"{value:8.4f}" for value in values)
         lines.append(f"{name:{width}}{figures} {100 * count / max(1, pixels.sum()):6.2f}%")
     return "\n".join(lines)
+
+
+def _class_figures(evaluation: Evaluation) -> np.ndarray:
+    """Return (C, 6): IoU, Dice, precision, recall, boundary IoU and mean per-image Dice; NaN where undefined."""
+    metrics, boundary_iou, image_dice = (
+        evaluation.metrics(),
+        evaluation.boundary_iou(),
+        evaluation.mean_dice(),
+    )
+    if boundary_iou is None:
+        boundary_iou = np.full(len(image_dice), np.nan)
+    figures = metrics.iou, metrics.f1, metrics.precision, metrics.accuracy, boundary_iou, image_dice
+    return np.stack(figures, axis=1)
 
 
 class _Grid(NamedTuple):
@@ -113,6 +124,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
+    classes = drawable_names(tuple(classes))
     truth = matrix.sum(axis=1, keepdims=True)
     share = matrix / np.maximum(truth, 1)
     font = ImageFont.load_default(14)
@@ -164,6 +176,15 @@ def _image_rows(evaluation: Evaluation) -> list[list[Cell]]:
     for row in evaluation.images:
         values = (row.mean_iou, row.pixel_accuracy, *row.dice)
         rows.append([row.image_id, *("" if np.isnan(v) else f"{v:.6f}" for v in values)])
+    return rows
+
+
+def _class_rows(evaluation: Evaluation) -> list[list[Cell]]:
+    header = ("class", "iou", "dice", "precision", "recall", "boundary_iou", "mean_image_dice", "pixels")
+    rows: list[list[Cell]] = [list(header)]
+    pixels = evaluation.matrix.sum(axis=1).tolist()
+    for name, values, count in zip(evaluation.info.classes, _class_figures(evaluation), pixels, strict=True):
+        rows.append([name, *("" if np.isnan(value) else f"{value:.6f}" for value in values), count])
     return rows
 
 

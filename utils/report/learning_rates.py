@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.optim import Optimizer
 
 from utils.config.sections import Experiment, SchedulerSection
-from utils.errors import StorageError
+from utils.errors import ConfigError, StorageError
 from utils.training.optimizer import ParameterGroups, build_optimizer
 from utils.training.schedule import build_schedule, steps_of_epoch
 
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _SIZE = (900, 420)
 _LEFT, _TOP, _RIGHT, _BOTTOM = 90, 40, 20, 50
+_MOST_STEPS = 1_000_000  # half a minute
 _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
 
 
@@ -94,10 +95,16 @@ def plot_run(experiment: Experiment, model: ParameterGroups, train_loader: Sized
     """Draw the learning rates of every optimizer step of a run into a PNG; nothing is trained.
 
     Raises:
+        ConfigError: the run has too many steps to try each.
         StorageError: it cannot be written.
     """
     epochs = experiment.trainer.epochs
     steps = steps_of_epoch(train_loader, experiment.trainer.accumulate_steps)
+    if epochs * steps > _MOST_STEPS:
+        raise ConfigError(
+            f"--plot-lr: a run of {epochs} epochs of {steps} steps is too long to be drawn; at most {_MOST_STEPS} "
+            "steps are"
+        )
     optimizer = rates_of_groups(build_optimizer(experiment.optimizer, model))
     draw_rates(learning_rates(experiment.lr_scheduler, optimizer, epochs, steps), epochs, path)
     logger.info("%d epochs of %d steps: %s", epochs, steps, path)

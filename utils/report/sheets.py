@@ -15,6 +15,7 @@ from torch import Tensor
 from utils.data.batch import Batch, DeviceBatch
 from utils.dataset_info import DatasetInfo, denormalise
 from utils.images.draw import blend, draw_legend, prediction_grid, stack, to_rgb
+from utils.images.names import drawable_names
 
 _PAPER = 255
 _GAP = 6  # pixels between the cells of a contact sheet
@@ -205,7 +206,8 @@ def _text_strip(
 
 
 def _legend(info: DatasetInfo, indices: Iterable[int], width: int) -> np.ndarray:
-    return draw_legend([(info.classes[index], info.palette[index]) for index in indices], width)
+    names = drawable_names(tuple(info.classes))
+    return draw_legend([(names[index], info.palette[index]) for index in indices], width)
 
 
 def _pad_right(image: np.ndarray, width: int) -> np.ndarray:

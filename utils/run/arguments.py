@@ -23,3 +23,8 @@ def parse_run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> ar
             parser.error("--extend lengthens a run; name it with --resume")
         args.set.append(f"trainer.epochs={args.extend}")
     return args
+
+
+def given_options(args: argparse.Namespace) -> list[str]:
+    """Return the options of a command line that made its config: ``--config``, ``--set``."""
+    return [f"--{name}" for name in ("config", "set") if getattr(args, name)]

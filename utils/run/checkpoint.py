@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,7 +102,9 @@ def load_any(path: str | Path) -> dict[str, Any]:
     path = _find(path)
     if _is_marked(path):
         return load_checkpoint(path)
-    state = read_tensors(path)
+    with warnings.catch_warnings():  # of damaged files, about which the error says enough
+        warnings.simplefilter("ignore")
+        state = read_tensors(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds no weights by name")
     return state
@@ -189,14 +192,6 @@ def holds(path: Path, state: Mapping[str, Any]) -> bool:
     return same and all(
         key in weights and torch.equal(weights[key], value.cpu()) for key, value in state["model"].items()
     )
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that no longer run."""
-    for temporary in folder.glob(".*.tmp"):
-        writer = temporary.name.split(".")[-2]
-        if not (writer.isdigit() and Path(f"/proc/{writer}").exists()):
-            temporary.unlink(missing_ok=True)
 
 
 def _find(path: str | Path) -> Path:

@@ -16,12 +16,14 @@ from typing import Any
 
 from utils.config.file import save_config
 from utils.errors import ConfigError, StorageError
-from utils.run.checkpoint import holds, is_whole, link_or_copy, remove_leftovers
+from utils.run.checkpoint import holds, is_whole, link_or_copy
 from utils.run.lock import lock_folder
-from utils.system.files import replacing
+from utils.system.files import remove_leftovers, replacing
 from utils.system.logger import log_to_file
 
 logger = logging.getLogger(__name__)
+
+_NUMBERED = re.compile(r"checkpoint-epoch([0-9]{1,15})\.pth")
 
 
 class RunFolder:
@@ -92,9 +94,10 @@ class RunFolder:
         return self.path / f"checkpoint-epoch{epoch}.pth"
 
     def all_numbered(self) -> list[Path]:
-        """Return the numbered checkpoints, oldest first."""
-        found = self.path.glob("checkpoint-epoch*.pth")
-        return sorted(found, key=lambda p: int(p.stem.removeprefix("checkpoint-epoch")))
+        """Return the numbered checkpoints, oldest first, without others such as ``checkpoint-epochX.pth``."""
+        found = {path: _NUMBERED.fullmatch(path.name) for path in self.path.glob("checkpoint-epoch*.pth")}
+        numbers = {path: int(match[1]) for path, match in found.items() if match}
+        return sorted(numbers, key=lambda path: numbers[path])
 
     def remove_numbered(self, limit: int) -> None:
         """Delete the oldest numbered checkpoints.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import StorageError
@@ -17,6 +20,7 @@ except ImportError:  # Windows
 
 logger = logging.getLogger(__name__)
 
+_HOLDER = ".lock-holder"
 _HELD = (errno.EACCES, errno.EAGAIN)  # POSIX allows either
 
 
@@ -30,7 +34,7 @@ def lock_folder(folder: Path) -> Callable[[], None]:
     Where files cannot be locked at all, a warning says so and the folder is used without a lock.
 
     Args:
-        folder: an existing folder; ``.lock`` is created in it.
+        folder: an existing folder; ``.lock`` is created in it, and ``.lock-holder``, which names the process.
 
     Returns:
         A function that releases the lock.
@@ -40,14 +44,33 @@ def lock_folder(folder: Path) -> Callable[[], None]:
     """
     path = folder / ".lock"
     try:
-        return _lock_portably(path) if fcntl is None else _lock_record(path)
+        release = _lock_portably(path) if fcntl is None else _lock_record(path)
     except BlockingIOError:
-        raise StorageError(f"{folder}: another process is training in this folder") from None
+        raise StorageError(f"{folder}: another process is training in this folder{_holder(folder)}") from None
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
     except _Unsupported as error:
         logger.warning("%s: is not locked (%s); do not train in it twice at a time", folder, error)
         return lambda: None
+    _name_holder(folder)
+    return release
+
+
+def _name_holder(folder: Path) -> None:
+    """Write which process holds the lock, in a file of its own: others cannot read a locked file on Windows."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    with suppress(OSError):  # the lock holds without it
+        text = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+        (folder / _HOLDER).write_text(text, encoding="utf-8")
+
+
+def _holder(folder: Path) -> str:
+    """Return ``: process PID on HOST, since TIME``; empty where the file of the holder cannot be read."""
+    try:
+        text = (folder / _HOLDER).read_text(encoding="utf-8", errors="backslashreplace").strip()
+    except OSError:
+        return ""
+    return f": {text[:200]}" if text.isprintable() and text else ""
 
 
 def _lock_record(path: Path) -> Callable[[], None]:

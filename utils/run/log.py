@@ -103,9 +103,10 @@ class RunLog:
         logger.info("%s (%.1f s)%s%s", ", ".join(parts), seconds, ", best so far" if improved else "", left)
 
     def _log_events(self, name: str, figures: Figures, step: int) -> None:
-        numbers = {k: v for k, v in figures.items() if isinstance(v, (int, float))}
+        shown = {key: value for key, value in figures.items() if not key.endswith("_F1")}  # they show Dice
+        numbers = {k: v for k, v in shown.items() if isinstance(v, (int, float))}
         self._events.scalars(name, numbers, step)
-        for table, values in figures.items():
+        for table, values in shown.items():
             if isinstance(values, dict):
                 known = {k: v for k, v in values.items() if v is not None}
                 self._events.scalars(f"{name}_{table}", known, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,12 @@ def _load_newest(folder: Path) -> tuple[dict[str, Any], Path]:
 
 
 def refuse_changes(
-    checkpoint: Mapping[str, Any], experiment: Experiment, *, allowed: bool = False, extend: bool = False
+    checkpoint: Mapping[str, Any],
+    experiment: Experiment,
+    *,
+    allowed: bool = False,
+    extend: bool = False,
+    given: Sequence[str] = (),
 ) -> None:
     """Refuse a config that would make the rest of a run another experiment.
 
@@ -79,6 +84,7 @@ def refuse_changes(
         experiment: the config to continue with.
         allowed: the user allows every change that can take effect.
         extend: the user allows another ``trainer.epochs``.
+        given: options of the command line that made this config, such as ``--set``; for the message.
 
     Raises:
         ConfigError: naming every path that differs.
@@ -95,16 +101,22 @@ def refuse_changes(
     if extend:
         changed.pop("trainer.epochs", None)
     if changed:
-        raise ConfigError(
-            [
-                f"{path}: the run was started with {was!r}, now it says {now!r}"
-                for path, (was, now) in changed.items()
-            ]
-            + [
-                "leave --config out to continue with the run's own config, or add --allow-change"
-                + (" (--extend EPOCHS for its length alone)" if set(changed) == {"trainer.epochs"} else "")
-            ]
-        )
+        differing = [
+            f"{path}: the run was started with {was!r}, now it says {now!r}"
+            for path, (was, now) in changed.items()
+        ]
+        raise ConfigError([*differing, _remedy(set(changed), experiment.trainer.epochs, given)])
+
+
+def _remedy(changed: set[str], epochs: int, given: Sequence[str]) -> str:
+    """Return what to type instead, for keys that differ and the options that made them differ."""
+    if given:
+        own = f"leave {' and '.join(given)} out to continue with the run's own config"
+    else:  # --resume auto read config.json
+        own = "give --resume the run's folder to continue with its own config"
+    if changed == {"trainer.epochs"}:
+        return f"to train to epoch {epochs}, give --extend {epochs} instead; or {own}"
+    return f"{own}, or add --allow-change"
 
 
 def _refuse_fewer_epochs(checkpoint: Mapping[str, Any], experiment: Experiment) -> None:

@@ -28,6 +28,8 @@ class FolderPairs:
         unpaired: images without a mask.
         keys: the part of the paths that an image and its mask share, for each pair.
         splits: names of training and of validation that replace ``{split}``; empty without it.
+        listed: no patterns name these pairs; they are to be listed in a file.
+        val_pairs: the same as ``pairs`` of validation, where the lists of the splits differ.
         left_out: image files below the root that belong to no pair and no split.
         odd: an error message for each file that was tried and does not fit.
     """
@@ -40,6 +42,8 @@ class FolderPairs:
     unpaired: list[Path]
     keys: list[str] = field(default_factory=list)
     splits: tuple[str, ...] = ()
+    listed: bool = False
+    val_pairs: list[tuple[Path, Path]] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from utils.data.class_weights import sum_histograms, weights_from_counts
 from utils.data.pairing import name_some
 from utils.dataset_info import IGNORE_INDEX
 from utils.survey.findings import Level, Problem, ProblemKind, Report, SplitReport
+from utils.survey.fourth_channel import summarise_fourth_channels
 from utils.survey.sample_facts import ExaminedData, SampleFacts, examine_sample
+from utils.survey.value_range import NARROW, fitting_range, measure_range
 
 _NEAR = 8  # differing bits of _SIDE ** 2 up to which two images count as the same
+_READ_AGAIN = 50  # images whose stored values are looked at
 
 _HEADINGS: dict[ProblemKind, str] = {
     "unreadable_image": "images cannot be read",
@@ -63,6 +67,8 @@ def _summarise(title: str, facts: list[SampleFacts], classes: Sequence[str]) -> 
     split.sizes = dict(sizes.most_common())
     _count_classes(split, facts, classes)
     _measure_channels(split, facts)
+    _look_at_fourth_channel(split, facts)
+    split.problems += _narrow_range(facts)
     split.problems += _collect("error", (item for fact in facts for item in fact.problems))
     split.problems += _collect("warning", (item for fact in facts for item in fact.warnings))
     return split
@@ -91,6 +97,41 @@ def _measure_channels(split: SplitReport, facts: list[SampleFacts]) -> None:
         mean, square = np.sum(sums, axis=0) / count
         split.mean = [round(float(value), 5) for value in mean]
         split.std = [round(float(value), 5) for value in np.sqrt(np.maximum(square - mean**2, 0))]
+
+
+def _look_at_fourth_channel(split: SplitReport, facts: list[SampleFacts]) -> None:
+    """Note what the fourth channel of the images holds and how it is read, and warn where these differ."""
+    step = max(len(facts) // _READ_AGAIN, 1)
+    read = [fact for fact in facts[::step] if fact.sums is not None]
+    found = summarise_fourth_channels(Path(fact.file) for fact in read)
+    if found is None or not read:
+        return
+    channels = _channels_of(read)
+    text = found.describe(channels)
+    if found.is_transparency == (channels == 4):
+        split.problems.append(Problem("fourth_channel", "warning", text))
+    else:
+        split.notes.append(text)
+
+
+def _narrow_range(facts: list[SampleFacts]) -> list[Problem]:
+    """Return a warning where all images together use few of the 256 levels."""
+    extents = [fact.extent for fact in facts if fact.extent is not None]
+    low, high = min((e[0] for e in extents), default=0), max((e[1] for e in extents), default=255)
+    if NARROW * (high - low) >= 255:
+        return []
+    what = f"images use the levels {low}..{high} of 0..255, less than a quarter"
+    step = max(len(facts) // _READ_AGAIN, 1)
+    stored = measure_range((Path(fact.file) for fact in facts[::step]), _channels_of(facts))
+    if stored is not None:
+        fitting = fitting_range(*stored) or stored
+        what += f"; the files store {stored[0]}..{stored[1]} in 16 bits: set value_range to {list(fitting)}"
+    return [Problem("narrow_range", "warning", what)]
+
+
+def _channels_of(facts: list[SampleFacts]) -> int:
+    """Return the channels with which the images were read."""
+    return next(len(fact.sums[0]) for fact in facts if fact.sums is not None)
 
 
 def _collect(level: Level, items: Iterable[tuple[ProblemKind, str]]) -> list[Problem]:

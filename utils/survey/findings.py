@@ -22,6 +22,8 @@ ProblemKind = Literal[
     "exif_rotation",
     "void_mask",
     "one_class",
+    "fourth_channel",  # read as something else than it looks like
+    "narrow_range",  # of pixel values
     "absent_class",  # in no mask of a split
     "unseen_class",  # in another split, but not in training
     "same_file",  # in training and in another split
@@ -70,6 +72,7 @@ class SplitReport:
         images_with: images that hold each class.
         mean: mean of each channel in 0..1.
         std: standard deviation of each channel in 0..1.
+        notes: further facts, one line each.
         problems: mistakes within this part.
     """
 
@@ -81,6 +84,7 @@ class SplitReport:
     images_with: list[int] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     std: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def lines(self, classes: Sequence[str]) -> list[str]:
@@ -100,6 +104,7 @@ class SplitReport:
                     f"  {name:<{width}}  {pixels / total:8.3%} of the labelled pixels, in {held} images"
                 )
             out.append(f"  {'(void)':<{width}}  {self.void / (total + self.void):8.3%} of all pixels")
+        out += [f"  {note}" for note in self.notes]
         for problem in self.problems:
             out += problem.lines()
         return out

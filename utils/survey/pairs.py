@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from utils.data.pairing import IMAGE_SUFFIXES, name_some, require_folder, spelt_out, without_spelt_out
+from utils.data.folder_files import spelt_out, without_spelt_out
+from utils.data.pairing import IMAGE_SUFFIXES, name_some, require_access, require_folder, warn_dangling
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import count_mask_values
 from utils.survey.candidates import FolderPairs, Folders, candidates
-from utils.system.patterns import fixed_part
+from utils.survey.lists import EXAMPLE
+from utils.survey.words import pairs_by_words
+from utils.system.patterns import fixed_part, walk_folders
 
 __all__ = ["MOST_VALUES", "FolderPairs", "find_pairs"]
 
@@ -28,40 +32,99 @@ def find_pairs(root: Path) -> FolderPairs:
     Raises:
         DataError: no images, or none that can be matched with masks; the message says what was tried.
     """
-    require_folder(root)
+    require_access(require_folder(root))
     folders = _image_folders(root)
     if not folders:
         raise DataError(f"{root}: no image files in it or in the folders below", kind="missing", paths=[root])
     searched = {folder: files for folder, files in folders.items() if not _has_training_twin(folder, folders)}
-    found = _best(root, searched)
-    found.keys = [_name(image, found) for image, _ in found.pairs]
-    _find_splits(found, folders)
+    best = _best(root, searched)
+    found = _by_words(root, folders, searched, best) if isinstance(best, DataError) or best.unpaired else None
+    if found is None:
+        if isinstance(best, DataError):
+            raise best
+        found = best
+        found.keys = [_name(image, found) for image, _ in found.pairs]
+        _find_splits(found, folders)
+    else:
+        found.keys = listed_names(found.pairs)
     _place(root, found, searched if found.splits else folders)
+    return found
+
+
+def listed_names(pairs: Iterable[tuple[Path, Path]]) -> list[str]:
+    """Return the names that the data set gives to listed pairs, whose paths are relative to the root."""
+    return [image.with_suffix("").as_posix() for image, _ in pairs]
+
+
+def _by_words(
+    root: Path, folders: Folders, searched: Folders, best: FolderPairs | DataError
+) -> FolderPairs | None:
+    """Return the pairs of files whose names differ in the words for image and mask.
+
+    Returns:
+        The pairs, to be listed; ``None`` where there are none, or no more than ``best`` has.
+
+    Raises:
+        DataError: names match and nothing else does, but files do not fit.
+    """
+    matched = pairs_by_words(file for files in searched.values() for file in files)
+    if matched is None or (isinstance(best, FolderPairs) and len(matched[0]) <= len(best.pairs)):
+        return None
+    pairs, unpaired = matched
+    problems = _problems(root, pairs) + _unequal_sizes(root, pairs)
+    if problems:
+        if isinstance(best, FolderPairs):
+            return None
+        text = (
+            f"{len(pairs)} names match apart from words such as image and mask, but {problems[0]}; {EXAMPLE}"
+        )
+        raise DataError(f"{root}: {text}", kind="unpaired", paths=[root])
+    found = FolderPairs(pairs[0][0].as_posix(), pairs[0][1].as_posix(), "", "", pairs, unpaired, listed=True)
+    found.val_pairs = _validation_by_words(root, folders, searched)
+    return found
+
+
+def _validation_by_words(root: Path, folders: Folders, searched: Folders) -> list[tuple[Path, Path]]:
+    """Return the pairs of the first split for validation whose names match in the same way; empty without one."""
+    for word in _VAL:
+        others = [
+            folder for folder in folders if word in map(str.lower, folder.parts) and folder not in searched
+        ]
+        matched = pairs_by_words(file for folder in others for file in folders[folder])
+        if matched is not None and not _unequal_sizes(root, matched[0]):
+            return matched[0]
+    return []
+
+
+def _unequal_sizes(root: Path, pairs: Iterable[tuple[Path, Path]]) -> list[str]:
+    """Return a message for each image whose mask has another size; unreadable files are reported elsewhere."""
+    found = []
+    for image, mask in pairs:
+        with suppress(DataError):
+            (height, width), (rows, columns) = image_size(root / image), image_size(root / mask)
+            if (height, width) != (rows, columns):
+                found.append(f"{root / image} is {width}x{height} pixels, {root / mask} {columns}x{rows}")
     return found
 
 
 def _place(root: Path, found: FolderPairs, folders: Folders) -> None:
     """Note the files that are left out, and put ``root`` before every path."""
-    used = {path for pair in found.pairs for path in pair} | set(found.unpaired)
+    used = {path for pair in found.pairs + found.val_pairs for path in pair} | set(found.unpaired)
     found.left_out = [root / file for files in folders.values() for file in files if file not in used]
     found.pairs = [(root / image, root / mask) for image, mask in found.pairs]
+    found.val_pairs = [(root / image, root / mask) for image, mask in found.val_pairs]
     found.unpaired = [root / path for path in found.unpaired]
 
 
 def _image_folders(root: Path) -> dict[Path, list[Path]]:
     """Return the folders that hold image files, with these files; all relative to the root."""
     found: dict[Path, list[Path]] = {}
-    remaining, seen = [root], {root.resolve()}
-    while remaining:
-        folder = remaining.pop()
+    for folder in walk_folders(root, hidden=False):
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        warn_dangling(folder, entries)
         files = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
         if files:
             found[folder.relative_to(root)] = [file.relative_to(root) for file in files]
-        for entry in entries:
-            if entry.is_dir() and entry.resolve() not in seen:  # a link may lead back to where it is
-                seen.add(entry.resolve())
-                remaining.append(entry)
     return dict(sorted(found.items()))
 
 
@@ -75,12 +138,8 @@ def _has_training_twin(folder: Path, folders: Folders) -> bool:
     )
 
 
-def _best(root: Path, folders: Folders) -> FolderPairs:
-    """Return the candidate with the most pairs among those whose files fit.
-
-    Raises:
-        DataError: none fits.
-    """
+def _best(root: Path, folders: Folders) -> FolderPairs | DataError:
+    """Return the candidate with the most pairs among those whose files fit, or an error: why none does."""
     ranked = sorted(candidates(folders), key=_score, reverse=True)
     refused: tuple[FolderPairs, list[str]] | None = None
     for candidate in ranked:
@@ -89,7 +148,7 @@ def _best(root: Path, folders: Folders) -> FolderPairs:
             candidate.odd = problems
             return candidate
         refused = refused or (candidate, problems)
-    raise _refusal(root, folders, refused)
+    return _refusal(root, folders, refused)
 
 
 def _score(candidate: FolderPairs) -> tuple[int, int, int, int]:
@@ -150,13 +209,13 @@ def _refusal(root: Path, folders: Folders, refused: tuple[FolderPairs, list[str]
         text = (
             f"found images in {names}, but no two sets of files whose names match as images and "
             "masks; name a mask as its image, with a common ending if you like: 7.jpg and 7_mask.png; "
-            "or list the pairs in a file, see list_file of the Folder data set"
+            f"or {EXAMPLE} of the Folder data set"
         )
     else:
         candidate, problems = refused
         text = (
             f"{len(candidate.pairs)} pairs of names match, images in {candidate.images} and masks in "
-            f"{candidate.masks}, but {problems[0]}"
+            f"{candidate.masks}, but {problems[0]}; where other files belong together, {EXAMPLE}"
         )
     return DataError(f"{root}: {text}", kind="unpaired", paths=[root])
 

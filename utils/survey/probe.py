@@ -12,17 +12,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
+from utils.data.pairing import name_some
 from utils.errors import DataError
 from utils.images.header import image_size
 from utils.images.masks import MaskValue, count_mask_values, read_mask
-from utils.images.read import read_image
-from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs
+from utils.survey.fourth_channel import read_fourth_channel
+from utils.survey.pairs import MOST_VALUES, FolderPairs, find_pairs, listed_names
+from utils.survey.value_range import fitting_range, measure_range
 
 _IMAGES_READ = 200  # images whose sizes are read
+_RANGES_READ = 100  # images of 16 bits whose values are read
 _MASKS_READ = 3000  # masks whose values are read
-_SAMPLES = 277  # tag of a TIFF: channels
 _ODD = 0.1  # of the masks: so many of another kind are named and left out of the proposal
 _MASKS_MEASURED = 30  # masks whose objects are measured
 
@@ -33,6 +34,7 @@ class FolderFindings(FolderPairs):
 
     Attributes:
         channels: channels of the images.
+        extent: lowest and highest value that 16-bit images store; ``None`` for images of 8 bits.
         sizes: (height, width) of the images.
         counts: pixels of each mask value, or of each colour.
         unreadable: an error message for each image or mask that cannot be read or does not fit the others.
@@ -41,10 +43,16 @@ class FolderFindings(FolderPairs):
     """
 
     channels: int = 3
+    extent: tuple[int, int] | None = None
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: Counter[MaskValue] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
     thickness: float = 0.0
+
+    @property
+    def value_range(self) -> tuple[int, int] | None:
+        """The values that become black and white; ``None`` for those of the file format."""
+        return None if self.extent is None else fitting_range(*self.extent)
 
     @property
     def colour_masks(self) -> bool:
@@ -60,12 +68,21 @@ def probe(root: Path) -> FolderFindings:
             and others class indices.
     """
     found = FolderFindings(**vars(find_pairs(root)))
+    _list_the_paired(found, root)
     _read_images(found)
     _count_values(found)
     known = set(found.unreadable)  # most of what pairing came across is found again
     found.unreadable += [problem for problem in found.odd if problem not in known]
     found.thickness = _median_thickness(found)
     return found
+
+
+def _list_the_paired(found: FolderFindings, root: Path) -> None:
+    """Have the pairs listed where some images have no mask, which a pattern would name too."""
+    masks = {mask for _, mask in found.pairs}
+    if found.unpaired and not found.splits and not found.listed and len(masks) == len(found.pairs):
+        found.listed = True
+        found.keys = listed_names((image.relative_to(root), mask) for image, mask in found.pairs)
 
 
 def _read_images(found: FolderFindings) -> None:
@@ -79,6 +96,8 @@ def _read_images(found: FolderFindings) -> None:
     if not channels:
         raise DataError(found.unreadable[0], kind="unreadable", paths=[found.pairs[0][0]])
     found.channels = channels.most_common(1)[0][0]
+    step = max(len(found.pairs) // _RANGES_READ, 1)
+    found.extent = measure_range((image for image, _ in found.pairs[::step]), found.channels)
 
 
 def _channels(path: Path) -> int:
@@ -86,16 +105,11 @@ def _channels(path: Path) -> int:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
         return int(shape[2]) if len(shape) == 3 else 1
     with Image.open(path) as image:
-        mode, size = image.mode, len(image.getbands())
-        samples = image.tag_v2.get(_SAMPLES, size) if isinstance(image, TiffImageFile) else size
-    if mode in ("RGB", "RGBA", "RGBX") and samples == 4:
-        return 3 if _is_transparency(read_image(path, channels=4)[..., 3]) else 4
+        mode = image.mode
+    fourth = read_fourth_channel(path)
+    if fourth is not None:
+        return 3 if fourth.is_transparency else 4
     return 1 if mode in ("1", "L") or mode.startswith(("I", "F")) else 3
-
-
-def _is_transparency(band: np.ndarray) -> bool:
-    """Return whether a fourth channel is alpha: mostly 0 or 255, where infrared has values between."""
-    return bool(np.isin(band, (0, 255)).mean() > 0.5)
 
 
 def _count_values(found: FolderFindings) -> None:
@@ -108,16 +122,15 @@ def _count_values(found: FolderFindings) -> None:
                 found.unreadable.append(str(result))
             else:
                 counted[any(isinstance(value, tuple) for value in result)].append((path, result))
-    few, many = sorted(counted.values(), key=len)
+    few, many = sorted((counted[True], counted[False]), key=len)
+    kinds = ("colours", "class indices") if few is counted[True] else ("class indices", "colours")
     if few and len(few) > _ODD * len(many):
-        raise DataError(
-            f"{counted[True][0][0]} holds colours, {counted[False][0][0]} class indices; convert all masks to "
-            f"one kind ({len(counted[True])} of {len(few) + len(many)} hold colours)",
-            kind="unsuitable",
-            paths=[counted[True][0][0], counted[False][0][0]],
+        text = (
+            f"{few[0][0]} holds {kinds[0]}, {many[0][0]} {kinds[1]}; convert all masks to one kind "
+            f"({len(few)} of {len(few) + len(many)} hold {kinds[0]}: {name_some([path for path, _ in few])})"
         )
-    kind = "colours" if few is counted[True] else "class indices"
-    found.unreadable += [f"{path} holds {kind}, unlike the other masks" for path, _ in few]
+        raise DataError(text, kind="unsuitable", paths=[few[0][0], many[0][0]])
+    found.unreadable += [f"{path} holds {kinds[0]}, unlike the other masks" for path, _ in few]
     for _, result in many:
         found.counts.update(result)
 

@@ -16,7 +16,12 @@ _VAL_SHARE = 0.2
 
 
 def make_config(
-    found: FolderFindings, folder: Path, name: str, epochs: int | None = None, names: list[str] | None = None
+    found: FolderFindings,
+    folder: Path,
+    name: str,
+    epochs: int | None = None,
+    names: list[str] | None = None,
+    list_file: str | None = None,
 ) -> dict[str, Any]:
     """Return a complete config for a folder.
 
@@ -26,6 +31,7 @@ def make_config(
         name: end of the config's name.
         epochs: epochs to train; ``None`` takes the default for the data.
         names: class names in the order of the mask values; ``None`` invents them.
+        list_file: the list of the pairs, in place of patterns.
 
     Raises:
         ConfigError: the number of names is not that of the values.
@@ -36,10 +42,10 @@ def make_config(
         found.names,
         class_shares(found, labels),
         found.channels,
-        0.0 if found.splits else _VAL_SHARE,
+        0.0 if found.splits or found.val_pairs else _VAL_SHARE,
         found.thickness,
     )
-    train, val = _loader_options(found, folder, labels, defaults)
+    train, val = _loader_options(found, _place_options(found, folder, list_file), labels, defaults)
     epochs = epochs or defaults.epochs
     config: dict[str, Any] = {
         "name": f"UNet_{name}",
@@ -96,10 +102,12 @@ def class_shares(found: FolderFindings, labels: Mapping[str, Any]) -> list[float
 def describe_proposal(found: FolderFindings, config: Mapping[str, Any]) -> str:
     """Return the contents of a folder and the config for it as text for people."""
     args = config["train_loader"]["args"]
-    ending = f" (names end in '{found.mask_suffix}')" if found.mask_suffix else ""
-    lines = [f"{len(found.pairs)} pairs: images in {found.images}, masks in {found.masks}{ending}"]
+    lines = [_describe_pairs(found, args.get("list_file"))]
     if found.unpaired:
-        lines.append(f"WARNING: {len(found.unpaired)} images have no mask, such as {found.unpaired[0]}")
+        effect = "they are not listed and not used" if found.listed else "train.py refuses them"
+        lines.append(
+            f"WARNING: {len(found.unpaired)} images have no mask, such as {found.unpaired[0]}; {effect}"
+        )
     if found.left_out:
         lines.append(
             f"WARNING: {len(found.left_out)} other image files below the folder are not used: "
@@ -108,6 +116,9 @@ def describe_proposal(found: FolderFindings, config: Mapping[str, Any]) -> str:
     lines += [f"WARNING: {message}" for message in found.unreadable[:3]]
     if len(found.unreadable) > 3:
         lines.append(f"WARNING: {len(found.unreadable) - 3} more files like these")
+    if found.extent and found.value_range:
+        low, high = found.extent
+        lines.append(f"16-bit images hold values of {low}..{high}: value_range is {list(found.value_range)}")
     lines += _describe_labels(found, args)
     epochs = config["trainer"]["epochs"]
     lines.append(
@@ -121,6 +132,15 @@ def describe_proposal(found: FolderFindings, config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _describe_pairs(found: FolderFindings, list_file: str | None) -> str:
+    if list_file is not None:
+        image, mask = found.pairs[0]
+        validation = f" and {len(found.val_pairs)} for validation" if found.val_pairs else ""
+        return f"{len(found.pairs)} pairs{validation} are listed in {list_file}: the first is {image} with {mask}"
+    ending = f" (names end in '{found.mask_suffix}')" if found.mask_suffix else ""
+    return f"{len(found.pairs)} pairs: images in {found.images}, masks in {found.masks}{ending}"
+
+
 def _describe_labels(found: FolderFindings, args: Mapping[str, Any]) -> list[str]:
     values = args.get("colors") or args.get("values") or range(len(args["classes"]))
     classes = zip(args["classes"], values, class_shares(found, args), strict=True)
@@ -132,33 +152,40 @@ def _describe_labels(found: FolderFindings, args: Mapping[str, Any]) -> list[str
 
 def _describe_splits(found: FolderFindings, args: Mapping[str, Any]) -> str:
     splits = f"folders {' and '.join(found.splits)}" if found.splits else "one fifth kept for validation"
+    splits = "lists train and val" if found.val_pairs else splits
     return splits + (f", images whose names agree in {args['group']} together" if "group" in args else "")
 
 
 def _loader_options(
-    found: FolderFindings, folder: Path, labels: Mapping[str, Any], defaults: TrainingDefaults
+    found: FolderFindings, place: Mapping[str, Any], labels: Mapping[str, Any], defaults: TrainingDefaults
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of the training and of the validation loader."""
-    data = _data_options(found, folder, labels, defaults)
+    data = _data_options(found, place, labels, defaults)
     train_split, val_split = found.splits or ("train", "val")
     train = {**data, "split": train_split, **defaults.train_options(max(middle_size(found.sizes)))}
     val = {**data, "split": val_split, "batch_size": 1 if len(set(found.sizes)) > 1 else 4, "val": True}
     return train, val
 
 
+def _place_options(found: FolderFindings, folder: Path, list_file: str | None) -> dict[str, Any]:
+    """Return the arguments that say where the pairs are: a list, or patterns and endings."""
+    if list_file is not None:
+        return {"data_dir": str(folder), "list_file": list_file}
+    place = {"data_dir": str(folder), "images": found.images, "masks": found.masks}
+    endings = {"image_suffix": found.image_suffix, "mask_suffix": found.mask_suffix}
+    return place | {name: ending for name, ending in endings.items() if ending}
+
+
 def _data_options(
-    found: FolderFindings, folder: Path, labels: Mapping[str, Any], defaults: TrainingDefaults
+    found: FolderFindings, place: Mapping[str, Any], labels: Mapping[str, Any], defaults: TrainingDefaults
 ) -> dict[str, Any]:
     """Return the arguments that both loaders share."""
-    data: dict[str, Any] = {"data_dir": str(folder), "images": found.images, "masks": found.masks}
-    if found.image_suffix:
-        data["image_suffix"] = found.image_suffix
-    if found.mask_suffix:
-        data["mask_suffix"] = found.mask_suffix
-    data |= labels
+    data: dict[str, Any] = {**place, **labels}
     if found.channels != 3:
         data["channels"] = found.channels
-    if not found.splits:
+    if found.value_range:
+        data["value_range"] = list(found.value_range)
+    if not found.splits and not found.val_pairs:
         data["val_fraction"] = _VAL_SHARE
         if defaults.group:
             data["group"] = defaults.group

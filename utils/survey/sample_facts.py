@@ -71,6 +71,7 @@ class SampleFacts:
         histogram: (256,) pixels of each class index; ``None`` without a readable mask.
         sums: (2, C) float64, sum and sum of squares of the pixel values in 0..1; ``None`` without a
             readable image.
+        extent: lowest and highest pixel value in 0..255; ``None`` without a readable image.
         digest: hash of the pixels; empty without a readable image.
         bits: packed bits of a thumbnail, which similar images share; ``None`` for a flat image.
     """
@@ -82,6 +83,7 @@ class SampleFacts:
     warnings: list[tuple[ProblemKind, str]] = field(default_factory=list)
     histogram: np.ndarray | None = None
     sums: np.ndarray | None = None
+    extent: tuple[int, int] | None = None
     digest: str = ""
     bits: np.ndarray | None = None
 
@@ -131,6 +133,7 @@ def _measure(facts: SampleFacts, image: np.ndarray | None, label: np.ndarray | N
     if image is not None:
         scaled = image.reshape(-1, image.shape[2]).astype(np.float32) / 255
         facts.sums = np.stack([scaled.sum(0, dtype=np.float64), np.square(scaled).sum(0, dtype=np.float64)])
+        facts.extent = int(image.min()), int(image.max())
         facts.digest = hashlib.sha1(image.tobytes(), usedforsecurity=False).hexdigest()
         small = cv2.resize(image.mean(axis=2), (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
         if small.std() > _FLAT:

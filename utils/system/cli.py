@@ -8,8 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from utils.errors import ConfigError, SegwrightError
 
@@ -20,6 +21,15 @@ def _escape_output() -> None:
     """Let names of bytes that are not UTF-8 be printed."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _wait_passively() -> None:
+    """Let idle threads of OpenMP sleep; torch must not be imported yet.
+
+    By default they spin between two parallel loops. Where another program needs the cores, that slows a training
+    to a fifth; on an idle machine sleeping costs nothing measurable.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -49,32 +59,55 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
         after Ctrl-C.
     """
     _escape_output()
+    _wait_passively()
+    try:
+        return _run(main, debug)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _detach_if_dead(stream)
+
+
+def _run(main: Callable[[], int | None], debug: bool) -> int:
     try:
         return main() or 0
     except SegwrightError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(f"error: {error}")
         return error.exit_code
     except BrokenPipeError:  # the reader of the output, such as `| head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _detach_if_dead(sys.stdout)
         return 0
     except KeyboardInterrupt:
         if debug:
             raise
-        print("interrupted", file=sys.stderr)
+        _print_error("interrupted")
         return 130
     except OSError as error:
         if debug:
             raise
-        print(f"error: {describe_os_error(error)}", file=sys.stderr)
+        _print_error(f"error: {describe_os_error(error)}")
         return 4
     except (RuntimeError, MemoryError) as error:
         message = _remedy(error)
         if debug or message is None:
             raise  # an error of the program, which needs its traceback
-        print(f"error: {message}", file=sys.stderr)
+        _print_error(f"error: {message}")
         return 2
+
+
+def _print_error(message: str) -> None:
+    with suppress(OSError, ValueError):  # a closed terminal must not change the exit code
+        print(message, file=sys.stderr)
+
+
+def _detach_if_dead(stream: TextIO) -> None:
+    """Direct a stream whose reader or terminal has gone to the null device; else Python would exit with 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
+from collections import deque
 from pathlib import Path
 
 from tqdm import tqdm
+
+_KEPT = 1000  # messages kept for a file that is opened later
 
 
 class _BesideProgressBars(logging.Handler):
@@ -19,21 +23,39 @@ class _BesideProgressBars(logging.Handler):
             self.handleError(record)
 
 
+class _UntilTheFile(logging.Handler):
+    """Handler that keeps the first messages of a program until its log file is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=_KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kept = copy.copy(record)
+        kept.msg, kept.args = record.getMessage(), None  # the arguments may be large, and change
+        self.records.append(kept)
+
+
 def log_to_console(level: int = logging.INFO) -> None:
     """Show the messages of the program on standard error; an entry script calls this once."""
     handler = _BesideProgressBars()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler, _UntilTheFile()], force=True)
     logging.raiseExceptions = False
 
 
 def log_to_file(path: Path) -> logging.Handler:
-    """Append the messages of the program to a file.
+    """Append the messages of the program to a file, with those since :func:`log_to_console`.
 
     Returns:
         The handler, which the caller removes.
     """
+    root = logging.getLogger()
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger().addHandler(handler)
+    for earlier in [handler for handler in root.handlers if isinstance(handler, _UntilTheFile)]:
+        for record in earlier.records:
+            handler.handle(record)
+        root.removeHandler(earlier)
+    root.addHandler(handler)
     return handler

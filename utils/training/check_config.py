@@ -62,18 +62,16 @@ def plateau_follows_the_monitor(experiment: Experiment) -> list[str]:
     return [Problem("lr_scheduler.args.mode", reason)]
 
 
-@cross_check("arch.type", "loss", "class_weights", "trainer.aux_weight")
+@cross_check("arch.type", "loss", "class_weights")
 def model_and_config_do_not_both_bring_a_loss(experiment: Experiment) -> list[str]:
     """A model that brings its own training loss leaves nothing to keys of the config about it."""
     name = experiment.arch.type
     cls: Any = find(experiment.catalogues["arch"], name, "arch.type")
     if not cls.brings_loss_for(experiment.arch.args):
         return []
-    plain, trainer = experiment.plain, experiment.trainer
     given = {
-        "loss": experiment.loss.type if "loss" in plain else None,
+        "loss": experiment.loss.type if experiment.loss and "loss" in experiment.plain else None,
         "class_weights": experiment.class_weights,
-        "trainer.aux_weight": trainer.aux_weight if "aux_weight" in plain["trainer"] else None,
     }
     reason = (
         f"is not used: arch.type {name} brings its own training loss, set by arch.args; leave the key out"

@@ -21,6 +21,7 @@ from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.folder import RunFolder
 from utils.training.figures import RunningFigures
 from utils.training.process import any_image_size
+from utils.training.saves import Saves
 from utils.training.stepper import Stepper
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class StepwiseTrainer(Protocol):
     def device(self) -> torch.device: ...
     @property
     def stepper(self) -> Stepper: ...
+    @property
+    def saves(self) -> Saves: ...
     @property
     def train_loader(self) -> Loader: ...
     @property
@@ -148,6 +151,7 @@ def _train(trainer: StepwiseTrainer, steps: int) -> None:
         trainer.model.train()
         for _ in range(steps):
             trainer.train_step(group)
+            trainer.saves.require_finite(trainer.state_dict())
         trainer.stepper.schedule.epoch_done(trainer.options.epochs, 0.0)
 
     _timed("training steps on them", take_steps)

@@ -79,8 +79,7 @@ def load_matching(
         CheckpointError: it holds no weights, or less than half of the model's values are found.
     """
     weights = strip_wrappers(_weights(checkpoint))
-    old = checkpoint.get("dataset")
-    old_classes = tuple(old["classes"]) if isinstance(old, Mapping) and "classes" in old else ()
+    old_classes = _class_names(checkpoint.get("dataset"))
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if rename is not None:
         weights = rename(weights, state)
@@ -146,6 +145,14 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
             if len(tensors) == len(candidate):
                 return tensors
     raise CheckpointError("init_from: the file holds no weights (a state dict, or one under 'model')")
+
+
+def _class_names(dataset: Any) -> tuple[str, ...]:
+    """Return the class names in a checkpoint; empty for files of other programs, whatever they hold there."""
+    names = dataset.get("classes") if isinstance(dataset, Mapping) else None
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple(names)
 
 
 def _transfer(

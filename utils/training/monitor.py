@@ -11,7 +11,10 @@ from utils.errors import ConfigError
 from utils.evaluation.metrics import METRIC_NAMES
 
 # names before the slash of a class's figure, and the logged table that holds it
-_TABLES = {"IoU": "Class_IoU", "Accuracy": "Class_Accuracy", "F1": "Class_F1", "Dice": "Class_F1"}
+_TABLES = {
+    "IoU": "Class_IoU", "Accuracy": "Class_Accuracy", "Recall": "Class_Accuracy", "Precision": "Class_Precision",
+    "F1": "Class_F1", "Dice": "Class_F1",
+}  # fmt: skip
 
 
 def figure_names(*, validates: bool, classes: Sequence[str] = ()) -> list[str]:

@@ -61,16 +61,7 @@ def parameter_groups(section: OptimizerSection, model: ParameterGroups) -> list[
     Raises:
         ConfigError: learning rates that differ need one to start from, or the model has no layers in order.
     """
-    backbone, decoder = model.get_backbone_params(), model.get_decoder_params()
-    if section.differential_lr and not backbone:
-        logger.warning(
-            "optimizer.differential_lr: %s has no trainable backbone; one learning rate for all",
-            type(model).__name__,
-        )
-    slower = section.differential_lr and bool(backbone)
-    parts = (
-        [(decoder, 1.0), (backbone, section.backbone_lr_factor)] if slower else [(backbone + decoder, 1.0)]
-    )
+    parts = _by_part(section, model)
     if section.layer_decay is not None:
         parts = _split_layers(parts, section.layer_decay, model)
     groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
@@ -78,6 +69,19 @@ def parameter_groups(section: OptimizerSection, model: ParameterGroups) -> list[
     if section.no_decay_norm_bias:
         groups = [half for params, options in groups for half in _split_decay(params, options)]
     return [{"params": params, **options} for params, options in groups if params]
+
+
+def _by_part(section: OptimizerSection, model: ParameterGroups) -> list[tuple[list[nn.Parameter], float]]:
+    """Split parameters into decoder and backbone, each with its factor of the learning rate, if they differ."""
+    backbone, decoder = model.get_backbone_params(), model.get_decoder_params()
+    if section.differential_lr and backbone:
+        return [(decoder, 1.0), (backbone, section.backbone_lr_factor)]
+    if section.differential_lr:
+        logger.warning(
+            "optimizer.differential_lr: %s has no trainable backbone; one learning rate for all",
+            type(model).__name__,
+        )
+    return [(backbone + decoder, 1.0)]
 
 
 def _split_layers(

@@ -36,7 +36,7 @@ def test_sections_are_typed_and_defaults_filled_in():
 def test_a_loss_may_be_its_name_alone():
     assert experiment_of(config(loss="DiceLoss")).loss == Component("DiceLoss")
     (problem,) = problems_of(config(loss=3))
-    assert problem == "loss: expected a text or an object, got 3"
+    assert problem == "loss: expected a text or an object or null, got 3"
 
 
 def test_mistakes_at_every_depth_come_together():

@@ -6,6 +6,8 @@ import copy
 
 import pytest
 
+from tests.dataloaders.trees import blocks, picture, save
+from tests.experiments import open_data
 from utils.config.smp_form import translate
 from utils.errors import ConfigError
 
@@ -64,3 +66,52 @@ def test_mistakes_are_named(old, message):
 def test_missing_sections_are_left_to_the_normal_check():
     new, _ = translate({"smp": True, "smp_args": {"type": "Unet", "batch_size": 2}, "train_loader": 3})
     assert new["train_loader"] == 3 and "val_loader" not in new
+
+
+def family(data_dir, loader="TianChi"):
+    """The README config of the template family: ``smp_args`` alone says which data is used."""
+    args = {"data_dir": "data/", "batch_size": 32, "base_size": 224, "crop_size": 224, "augment": True,
+            "shuffle": True, "scale": True, "flip": True, "rotate": True, "blur": False, "split": "train",
+            "num_workers": 0}  # fmt: skip
+    val = {
+        "data_dir": "data/",
+        "batch_size": 32,
+        "crop_size": 224,
+        "val": True,
+        "split": "val",
+        "num_workers": 0,
+    }
+    return {
+        "name": "PSPNet", "n_gpu": 1, "use_synch_bn": False, "smp": True,
+        "smp_args": {"type": "Unet", "backbone": "resnet18", "weights": None, "data_dir": str(data_dir),
+                     "classes": 3, "epochs": 2, "batch_size": 2, "image_size": 64, "device": "cuda"},
+        "train_loader": {"type": loader, "args": args}, "val_loader": {"type": loader, "args": val},
+    }  # fmt: skip
+
+
+def meter(root):
+    for split, count in (("train", 3), ("val", 2)):
+        for number in range(count):
+            save(root / "images" / split / f"{number}.jpg", picture((40, 48), number))
+            save(root / "annotations" / split / f"{number}.png", blocks((40, 48), [0, 1, 2], number))
+    return root
+
+
+def test_the_loader_is_that_of_the_data_in_data_dir(tmp_path):
+    new, lines = translate(family(meter(tmp_path / "meter_seg")))
+    assert new["train_loader"]["type"] == new["val_loader"]["type"] == "Meter"
+    assert "smp_args.data_dir holds Meter, not TianChi: train_loader.type became Meter" in lines
+    sizes = [len(open_data(new[part], part).dataset) for part in ("train_loader", "val_loader")]
+    assert sizes == [3, 2]
+
+
+@pytest.mark.parametrize("loader", ["Meter", "Folder", "VOC", "Unknown", None])
+def test_a_loader_that_fits_or_is_not_recognised_is_kept(tmp_path, loader):
+    new, lines = translate(family(meter(tmp_path), loader))
+    assert new["train_loader"]["type"] == loader and not any("holds" in line for line in lines)
+
+
+def test_a_folder_that_holds_nothing_known_or_two_data_sets_changes_nothing(tmp_path):
+    assert translate(family(tmp_path / "none"))[0]["train_loader"]["type"] == "TianChi"
+    (meter(tmp_path) / "leftImg8bit").mkdir()
+    assert translate(family(tmp_path))[0]["train_loader"]["type"] == "TianChi"

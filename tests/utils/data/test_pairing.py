@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from utils.data.pairing import (
-    find_files,
     list_images,
     name_some,
     pair_by_key,
@@ -61,31 +60,6 @@ def test_names_are_shortened_to_three():
     assert name_some(["a", "b", "c"]) == "a, b, c" and name_some(["a", "b", "c", "d"]) == "a, b, c ..."
 
 
-def test_files_of_a_folder_are_named_without_extension_and_suffix(tmp_path):
-    touch(tmp_path, "m/a_mask.gif", "m/b_mask.png", "m/c.png", "m/below/d_mask.png")
-    assert list(find_files(tmp_path, "m")) == ["a_mask", "b_mask", "c"]
-    assert list(find_files(tmp_path, "m", "_mask")) == ["a", "b"]
-    assert list(find_files(tmp_path, "m", "_mask.gif")) == ["a"]
-
-
-def test_a_pattern_names_files_by_their_path_below_its_fixed_part(tmp_path):
-    touch(tmp_path, "s/x/1.tif", "s/y/1.tif", "s/y/2.png", "s/.cache/3.tif")
-    assert find_files(tmp_path, "s/**/*.tif") == {
-        "x/1": tmp_path / "s/x/1.tif",
-        "y/1": tmp_path / "s/y/1.tif",
-    }
-    assert list(find_files(tmp_path, str(tmp_path / "s" / "?" / "*"))) == ["x/1", "y/1", "y/2"]
-
-
-def test_files_that_cannot_be_found_or_named_are_an_error_with_its_kind(tmp_path):
-    touch(tmp_path, "m/a.png", "m/a.jpg", "n/c.txt", "list.txt")
-    refused("missing", "no such folder", find_files, tmp_path, "none")
-    refused("missing", "no image files that end in '_x'", find_files, tmp_path, "m", "_x")
-    refused("missing", "list_file", find_files, tmp_path, "list.txt")
-    error = refused("duplicate", r"have the same name.*'\*.png'", find_files, tmp_path, "m")
-    assert set(error.paths) == {tmp_path / "m/a.png", tmp_path / "m/a.jpg"}
-
-
 def test_pairs_follow_the_images_and_ignore_extra_masks():
     images, masks = (
         [Path("i/b.jpg"), Path("i/a.jpg")],
@@ -129,25 +103,3 @@ def test_a_line_that_names_nothing_is_an_error_with_its_number(tmp_path, line, k
     (tmp_path / "l.txt").write_text(f"a\n{line}\n")
     images = {"a": image, "b": image}
     refused(kind, words, pairs_of_list, tmp_path, tmp_path / "l.txt", images, {"a": mask})
-
-
-@pytest.mark.parametrize(
-    "listing", [lambda root: find_files(root, "i"), lambda root: list_images(root / "i")]
-)
-def test_links_that_lead_nowhere_are_counted_and_named(tmp_path, caplog, listing):
-    """D22."""
-    (tmp_path / "i").mkdir()
-    (tmp_path / "i" / "1.png").write_bytes(b"x")
-    for name in ("2.png", "3.png", "note.txt"):
-        (tmp_path / "i" / name).symlink_to(tmp_path / "nowhere")
-    assert len(listing(tmp_path)) == 1
-    assert "2 links lead nowhere" in caplog.text and "2.png" in caplog.text and "3.png" in caplog.text
-
-
-def test_a_folder_without_permission_is_named_as_such(tmp_path, monkeypatch):
-    """D25; the superuser may read everything, so access is refused here."""
-    (tmp_path / "i").mkdir()
-    monkeypatch.setattr("utils.data.pairing.os.access", lambda folder, mode: False)
-    for listing in (lambda: find_files(tmp_path, "i"), lambda: list_images(tmp_path / "i")):
-        with pytest.raises(DataError, match="no permission to read this folder"):
-            listing()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, jaccard_score
-from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
+from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex, MulticlassPrecision
 
 from utils.dataset_info import DatasetInfo, voc_palette
 from utils.evaluation.images import Evaluation, count_image
@@ -43,6 +43,7 @@ def test_counts_are_those_of_scikit_learn_and_torchmetrics():
     for metric, value in (
         (MulticlassJaccardIndex(CLASSES, ignore_index=255), metrics.mean_iou),
         (MulticlassF1Score(CLASSES, ignore_index=255, average="macro"), metrics.mean_f1),
+        (MulticlassPrecision(CLASSES, ignore_index=255, average="macro"), metrics.precision.mean()),
     ):
         assert float(metric(*tensors)) == pytest.approx(value, abs=1e-6)
 

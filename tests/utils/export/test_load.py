@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -141,3 +145,59 @@ def test_an_onnx_file_whose_logits_do_not_fit_its_facts_is_refused(tmp_path):
     for name, text in (("stride", "0"), ("stride", '"4"'), ("crop_size", '"x"'), ("crop_size", "[1, 2, 3]")):
         with pytest.raises(CheckpointError, match=f"the facts in the file are malformed: {name}"):
             load_exported(save(3, **{name: text}))
+
+
+class Odd(nn.Module):
+    """A program that is not what its facts say, by ``kind``."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, images: torch.Tensor) -> Any:
+        if self.kind == "classes":
+            return images[:, :2]
+        if self.kind == "half":
+            return images[:, :, ::2, ::2]
+        if self.kind == "indices":
+            return images.argmax(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+        if self.kind == "two":
+            return images, images
+        if self.kind == "fixed":
+            return images + torch.zeros(1, 1, 75, 109)
+        return images
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("classes", r"does not fit its facts: .* shape \(1, 2, 9, 8\), not \(1, 3, 9, 8\)"),
+        ("half", r"does not fit its facts: .* shape \(1, 3, 5, 4\)"),
+        ("indices", r"does not fit its facts: the logits are torch\.int64"),
+        ("two", r"does not fit its facts \("),
+        ("fixed", r"does not fit its facts \("),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".torchscript", pytest.param(".pt2", marks=pytest.mark.slow)])
+def test_a_program_that_is_not_what_its_facts_say_is_refused_when_it_is_opened(tmp_path, suffix, kind, words):
+    def save(kind: str) -> Path:
+        path = tmp_path / f"{kind}{suffix}"
+        facts = ExportFacts(make_info(3), 4, 32, {"type": "UNet", "args": {}}).to_strings()
+        extra, example = {"metadata.json": json.dumps(facts)}, torch.zeros(2, 3, 75, 109)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if suffix == ".torchscript":
+                torch.jit.save(torch.jit.trace(Odd(kind), example), path, _extra_files=extra)
+            else:
+                free = {
+                    "images": {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO, 0: torch.export.Dim.AUTO}
+                }
+                torch.export.save(
+                    torch.export.export(Odd(kind), (example,), dynamic_shapes=free), path, extra_files=extra
+                )
+        return path
+
+    assert load_exported(save("right"), trust=True)[1].info == make_info(3)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_exported(save(kind), trust=True)
+    assert "\n" not in str(caught.value)

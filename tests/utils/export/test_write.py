@@ -16,6 +16,8 @@ from tests.conftest import ROOT
 from tests.utils.export.networks import facts_of, make_small, need
 from utils.errors import ConfigError, ExportError
 from utils.export import write
+from utils.export.compare import check_sizes, compare
+from utils.export.load import load_exported
 from utils.export.write import check_packages, quiet, write_model
 
 
@@ -65,6 +67,23 @@ def test_what_a_format_cannot_hold_is_one_line_with_a_remedy(tmp_path, format_na
     with pytest.raises(ExportError, match=message) as caught:
         write_model(make_small(by), 3, tmp_path / "m", format_name, {}, opset)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [11, 17])
+def test_old_operators_are_traced_and_give_the_same_logits(tmp_path, opset):
+    need("onnx")
+    import onnx
+
+    network, path = make_small(), tmp_path / "m.onnx"
+    write_model(network, 3, path, "onnx", facts_of(make_info()).to_strings(), opset)
+    model = onnx.load(path)
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
+    assert str(ROOT).encode() not in path.read_bytes()  # no path of this machine
+    exported, facts = load_exported(path)
+    assert facts.info == make_info() and hasattr(exported, "forward_coarse")
+    for shape in check_sizes(network.stride):
+        assert compare(network, exported, 3, shape).holds
 
 
 @pytest.mark.slow

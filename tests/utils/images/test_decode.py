@@ -13,7 +13,7 @@ from tests.dataloaders.trees import picture
 from utils.errors import DataError
 from utils.images import decode
 from utils.images.decode import read_bytes
-from utils.images.header import MAX_PIXELS
+from utils.images.header import MAX_PIXELS, image_size
 
 
 def encoded(array, form="PNG", **options):
@@ -83,6 +83,20 @@ def test_the_pixel_limit_of_pillow_is_raised_only_while_a_file_is_opened():
     assert before == PIL.Image.MAX_IMAGE_PIXELS
     with pytest.raises(DataError, match="1,230 pixels") as caught:
         decode.open_image(encoded(RGB_IMAGE), 1229)
+    assert caught.value.kind == "too_large"
+
+
+def test_an_image_beyond_the_limit_of_pillow_is_too_large_in_words_of_our_own(tmp_path):
+    header = b"P5 40000 20000 255\n"
+    (tmp_path / "a.pgm").write_bytes(header)
+    for limit in (MAX_PIXELS, 2 * MAX_PIXELS):
+        with pytest.raises(DataError, match="the [0-9,]+ pixels that are read: make it smaller") as caught:
+            decode.open_image(header, limit)
+        assert caught.value.kind == "too_large"
+    with pytest.raises(
+        DataError, match=r"a\.pgm: has more than 178,956,970 pixels: make it smaller"
+    ) as caught:
+        image_size(tmp_path / "a.pgm")
     assert caught.value.kind == "too_large"
 
 

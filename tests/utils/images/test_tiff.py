@@ -6,8 +6,10 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils.errors import DataError
+from utils.images.header import image_size
 from utils.images.masks import read_mask
 from utils.images.read import read_image
 
@@ -79,6 +81,76 @@ def test_colours_multiplied_by_alpha_are_named(tmp_path, four):
     tiff(tmp_path / "a.tif", four, extra=[1])
     with pytest.raises(DataError, match=r"a\.tif: stores colours multiplied by alpha"):
         read_image(tmp_path / "a.tif", channels=4)
+
+
+@pytest.mark.parametrize(("channels", "photometric", "extra", "words"), [
+    (2, 1, [0], "has 2 bands, of which only 1 are read; it needs 1, 3"),
+    (2, 1, [], "has 2 bands of 8 bits in a layout that is not read"),
+    (5, 2, [0, 0], "has 5 bands, of which only 3 are read; it needs 1, 3"),
+    (6, 1, [0] * 5, r"has 6 bands of 8 bits in a layout that is not read; it needs .* NPY file of \(H, W, 6\)$"),
+])  # fmt: skip
+def test_a_refusal_names_the_number_of_bands_and_what_is_read(tmp_path, channels, photometric, extra, words):
+    path = tmp_path / "a.tif"
+    tiff(path, np.zeros((12, 16, channels), np.uint8), photometric, extra)
+    with pytest.raises(DataError, match=rf"a\.tif: {words}") as caught:
+        read_image(path, channels=channels)
+    assert caught.value.kind == "unsuitable" and "\n" not in str(caught.value)
+    if "layout" in words:
+        for read in (image_size, read_mask):
+            with pytest.raises(DataError, match=rf"a\.tif: {words}"):
+                read(path)
+
+
+@pytest.mark.parametrize("alpha", [65535, 32768, 257, 0])
+def test_16_bit_colours_multiplied_by_alpha_are_composited_once(tmp_path, alpha):
+    colour, background = np.array([60000, 30000, 0]), np.array([10, 20, 30])
+    pixel = np.append(np.rint(colour * alpha / 65535), alpha).astype(np.uint16)
+    tiff(tmp_path / "a.tif", np.tile(pixel, (4, 5, 1)), extra=[1])
+    found = read_image(tmp_path / "a.tif", background=tuple(background.tolist()))
+    expected = (pixel[:3] / 257) + background * (1 - alpha / 65535)
+    assert np.abs(found - expected).max() <= 1
+    assert np.array_equal(read_image(tmp_path / "a.tif", channels=4)[0, 0], np.rint(pixel / 257))
+
+
+def compressed(path, array, number, extra=()):
+    """Write a TIFF whose tag names another compression than its values have."""
+    tiff(path, array, 2 if array.shape[2] > 1 else 1, extra)
+    entry = struct.pack("<HHI", 259, 4, 1)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(entry + struct.pack("<I", 1), entry + struct.pack("<I", number), 1))
+
+
+@pytest.mark.parametrize(("number", "name"), [(50000, "ZSTD"), (34887, "LERC"), (34712, "JPEG 2000")])
+def test_a_compression_that_cannot_be_read_is_named(tmp_path, number, name):
+    """Rank 9."""
+    path = tmp_path / "a.tif"
+    compressed(path, np.zeros((12, 16, 1), np.uint8), number)
+    for read in (lambda: read_image(path, channels=1), lambda: read_mask(path)):
+        with pytest.raises(
+            DataError, match=rf"a\.tif: is damaged, or {name} compression cannot be read here; save"
+        ):
+            read()
+
+
+@pytest.mark.parametrize(("depth", "channels"), [(np.uint16, 3), (np.uint16, 4), (np.uint8, 4)])
+def test_bands_that_only_cv2_reads_unchanged_are_refused_with_their_compression(tmp_path, depth, channels):
+    compressed(tmp_path / "a.tif", np.zeros((12, 16, channels), depth), 50000, [0] * (channels - 3))
+    with pytest.raises(DataError, match=rf"has {channels} bands with ZSTD compression, which cannot be read"):
+        read_image(tmp_path / "a.tif", channels=channels)
+
+
+@pytest.mark.parametrize("options", [{"compression": "zstd"}, {"compression": "lzma"}, {"big_tiff": True}])
+@pytest.mark.parametrize(("channels", "depth"), [(1, np.uint8), (1, np.uint16), (3, np.uint8), (4, np.uint8)])
+def test_rare_compressions_and_offsets_of_64_bits_are_exact(tmp_path, options, channels, depth):
+    array = np.random.default_rng(0).integers(0, 255, (12, 16, channels)).astype(depth)
+    array *= 257 if depth == np.uint16 else 1
+    try:
+        Image.fromarray(array[..., 0] if channels == 1 else array).save(tmp_path / "a.tif", **options)
+    except (OSError, TypeError, KeyError):
+        pytest.skip("this Pillow cannot write it")
+    assert np.array_equal(
+        read_image(tmp_path / "a.tif", channels=channels), array // (257 if depth == np.uint16 else 1)
+    )
 
 
 @pytest.mark.parametrize("kind", [">u2", "<u2", ">i4"])

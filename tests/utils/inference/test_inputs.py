@@ -99,3 +99,17 @@ def test_a_folder_with_brackets_in_a_pattern(tmp_path):
     (tmp_path / "photos [v2]").mkdir()
     (tmp_path / "photos [v2]" / "a.png").touch()
     assert names(tmp_path / "photos [v2]" / "*.png") == ["a.png"]
+
+
+@pytest.mark.parametrize("given", ["in", "in/**/*.png", "in/deep/*.png"])
+def test_links_that_lead_nowhere_are_named(tmp_path, folder, caplog, given):
+    (folder / "deep" / "lost.png").symlink_to("nowhere")
+    (folder / "deep" / "x.png").touch()
+    assert "lost" not in "".join(names(tmp_path / given))
+    assert "1 links lead nowhere" in caplog.text and "lost.png" in caplog.text
+
+
+def test_a_folder_without_permission_is_named_as_such(folder, monkeypatch):
+    monkeypatch.setattr("utils.data.pairing.os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match="in: no permission to read this folder"):
+        find_images(str(folder))

@@ -93,6 +93,7 @@ def test_a_file_that_fails_is_named_and_the_others_are_written(tmp_path, capsys)
     assert job.run() == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "summary.json"]
     assert set(job.summary.failed) == {"1.png", "2.png"}  # the third has 40 pixels
+    assert job.summary.failed["2.png"].endswith("or cut it into tiles, or raise --max-pixels")
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("error: ") for line in lines if "error" in line] == [True, True]
 

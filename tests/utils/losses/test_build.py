@@ -36,8 +36,9 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path))
 
 
-def test_the_default_is_cross_entropy_without_weights():
-    criterion = build_criterion(EXPERIMENT, INFO, Masks())
+@pytest.mark.parametrize("experiment", [EXPERIMENT, replace(EXPERIMENT, loss=None)])
+def test_the_default_is_cross_entropy_without_weights(experiment):
+    criterion = build_criterion(experiment, INFO, Masks())
     assert type(criterion).__name__ == "CrossEntropyLoss2d" and criterion.weight is None
 
 

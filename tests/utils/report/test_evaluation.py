@@ -31,7 +31,7 @@ def test_the_report_is_strict_json_and_exact_tables(tmp_path):
     rows = list(csv.reader((tmp_path / "per_image.csv").read_text().splitlines()))
     assert len(rows) == 13 and rows[1][0] == "i0"
     assert {p.name for p in tmp_path.iterdir()} == {
-        "metrics.json", "confusion.csv", "confusion.png", "per_image.csv", "worst.jpg"
+        "metrics.json", "confusion.csv", "confusion.png", "per_class.csv", "per_image.csv", "worst.jpg"
     }  # fmt: skip
     with Image.open(tmp_path / "confusion.png") as figure:
         assert np.array_equal(np.array(figure), draw_confusion(evaluation.matrix, INFO.classes))
@@ -50,15 +50,22 @@ def test_absent_classes_are_null_in_json_and_empty_in_tables(tmp_path):
     assert rows[1][:3] == ["a", "1.000000", "1.000000"] and rows[2][:3] == ["void", "", ""]
 
 
-def test_the_class_table_has_a_dash_for_figures_that_do_not_exist():
+def test_the_class_tables_have_precision_beside_recall_and_nothing_for_undefined_figures(tmp_path):
     evaluation = Evaluation(INFO)
     prediction, target = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 0, 1]], np.uint8)
     evaluation.add(count_image("a", prediction, target, CLASSES, boundaries=False))
     lines = class_table(evaluation).splitlines()
-    assert lines[0].split() == ["class", "IoU", "acc", "F1", "b-IoU", "i-Dice", "pixels"]
-    assert lines[2].split() == ["c0", "0.6667", "0.6667", "0.8000", "-", "0.8000", "75.00%"]
-    assert lines[3].split() == ["c1", "0.5000", "1.0000", "0.6667", "-", "0.6667", "25.00%"]
-    assert lines[4].split() == ["c2", "-", "-", "-", "-", "1.0000", "0.00%"]
+    assert lines[0].split() == ["class", "IoU", "Dice", "prec", "recall", "b-IoU", "i-Dice", "pixels"]
+    assert lines[2].split() == ["c0", "0.6667", "0.8000", "1.0000", "0.6667", "-", "0.8000", "75.00%"]
+    assert lines[3].split() == ["c1", "0.5000", "0.6667", "0.5000", "1.0000", "-", "0.6667", "25.00%"]
+    assert lines[4].split() == ["c2", "-", "-", "-", "-", "-", "1.0000", "0.00%"]
+    write_report(tmp_path, evaluation, {}, {})
+    rows = list(csv.reader((tmp_path / "per_class.csv").read_text().splitlines()))
+    assert rows[0][:5] == ["class", "iou", "dice", "precision", "recall"]
+    assert rows[2] == ["c1", "0.500000", "0.666667", "0.500000", "1.000000", "", "0.666667", "1"]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert metrics["Class_Precision"]["c1"] == 0.5 and metrics["Class_Accuracy"]["c1"] == 1
+    assert metrics["Class_Dice"] == metrics["Class_F1"] and metrics["Mean_Dice"] == metrics["Mean_F1"]
 
 
 def test_the_confusion_figure_darkens_with_the_share():

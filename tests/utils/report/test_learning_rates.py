@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.conftest import ROOT
+from train import read_experiment
 from utils.config.sections import SchedulerSection
-from utils.errors import StorageError
-from utils.report.learning_rates import draw_rates, learning_rates, rates_of_groups
+from utils.errors import ConfigError, StorageError
+from utils.report.learning_rates import draw_rates, learning_rates, plot_run, rates_of_groups
 
 
 def make_optimizer() -> torch.optim.Optimizer:
@@ -38,3 +40,9 @@ def test_picture(tmp_path):
     draw_rates([[0.1]], 1, tmp_path / "one.png")
     with pytest.raises(StorageError):
         draw_rates(rates, 2, tmp_path / "no" / "lr.png")
+
+
+def test_a_run_too_long_to_be_tried_step_by_step_is_refused():
+    experiment = read_experiment(ROOT / "config.json", ["trainer.epochs=1000000000"])
+    with pytest.raises(ConfigError, match="--plot-lr: a run of 1000000000 epochs of 4 steps is too long"):
+        plot_run(experiment, torch.nn.Linear(1, 1), range(4), "never.png")

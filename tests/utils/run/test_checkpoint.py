@@ -211,7 +211,8 @@ import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[2])
 import torch
 from pathlib import Path
-from utils.run.checkpoint import load_newest, remove_leftovers, save_checkpoint
+from utils.run.checkpoint import load_newest, save_checkpoint
+from utils.system.files import remove_leftovers
 folder, draw, found = Path(sys.argv[1]), random.Random(0), []
 last, previous = folder / "last.pth", folder / "previous.pth"
 for attempt in range(20):

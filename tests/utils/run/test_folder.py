@@ -83,7 +83,11 @@ def test_leftovers_of_dead_writers_are_removed(tmp_path):
     run.close()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {f".last.pth.{dead.pid}.tmp": False, f".last.pth.{os.getpid()}.tmp": True}
+    names = {
+        f".0123abcd.{dead.pid}.tmp": False,
+        f".0123abcd.{os.getpid()}.tmp": True,
+        ".notes.tmp": True,  # a user's own
+    }
     for name in names:
         (run.path / name).write_bytes(b"half")
     RunFolder(run.path).close()
@@ -106,6 +110,13 @@ def test_numbered_checkpoints_sort_by_number_and_the_oldest_go_first(tmp_path):
     run = RunFolder.create(tmp_path, "a")
     for epoch in (9, 101, 10, 100):
         run.numbered(epoch).write_text(str(epoch))
+    for other in (
+        "checkpoint-epochX.pth",
+        "checkpoint-epoch.pth",
+        "checkpoint-epoch-3.pth",
+        "checkpoint-epoch1_000.pth",
+    ):
+        (run.path / other).touch()  # copies and names of a user's own
     run.remove_numbered(0)
     assert [path.read_text() for path in run.all_numbered()] == ["9", "10", "100", "101"]
     run.remove_numbered(2)

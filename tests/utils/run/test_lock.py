@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 import subprocess
 import sys
 
@@ -41,11 +42,24 @@ def test_another_process_is_refused_until_the_first_one_dies(tmp_path, way):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout.readline() == "locked\n"
-            with pytest.raises(StorageError, match="another process is training in this folder"):
+            with pytest.raises(StorageError, match="another process is training in this folder") as caught:
                 lock_folder(tmp_path)
+            assert f": process {holder.pid} on {socket.gethostname()}, since 20" in str(caught.value)
         finally:
             holder.kill()
     lock_folder(tmp_path)()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\0\n"])
+def test_a_holder_that_is_not_known_is_not_named(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(lock, "fcntl", None)
+    release = lock_folder(tmp_path)
+    (tmp_path / ".lock-holder").unlink()
+    if content is not None:
+        (tmp_path / ".lock-holder").write_bytes(content)
+    with pytest.raises(StorageError, match=r"training in this folder$"):
+        lock_folder(tmp_path)
+    release()
 
 
 def test_a_released_folder_can_be_locked_again(tmp_path, way):

@@ -17,7 +17,7 @@ from utils.errors import ConfigError
 from utils.run.folder import RunFolder
 from utils.run.log import RunLog, require_tensorboard, time_left, without_nan
 
-TRAIN = {"loss": 0.5, "Mean_IoU": 0.25, "Class_IoU": {"a": 0.5, "b": None}}
+TRAIN = {"loss": 0.5, "Mean_IoU": 0.25, "Mean_F1": 0.4, "Mean_Dice": 0.4, "Class_IoU": {"a": 0.5, "b": None}}
 VAL = {"loss": math.nan, "Mean_IoU": 0.75}
 
 
@@ -79,6 +79,9 @@ def test_curves_have_numbers_only_where_there_are_some(tmp_path):
     assert found["train_step/loss"] == [(3, 0.5)] and "train_step/Mean_IoU" not in found
     assert found["lr/group_1"] == [(3, pytest.approx(0.01))]
     assert found["train_Class_IoU/a"] == [(10, 0.5)] and "train_Class_IoU/b" not in found
+    assert (
+        found["train/Mean_Dice"] == [(10, pytest.approx(0.4))] and "train/Mean_F1" not in found
+    )  # one curve
     assert found["val/Mean_IoU"] == [(10, 0.75)] and "val/loss" not in found
 
 
@@ -97,7 +100,7 @@ def test_without_tensorboard_no_event_file_is_written(tmp_path):
     log.open({}, 1, 0)
     log.step({"loss": 1.0}, [0.1], 1)
     log.close()
-    assert {path.name for path in log.run.path.iterdir()} == {".lock"}
+    assert {path.name for path in log.run.path.iterdir()} == {".lock", ".lock-holder"}
 
 
 def test_a_resumed_log_drops_what_comes_after_the_checkpoint(tmp_path):

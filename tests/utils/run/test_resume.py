@@ -91,6 +91,32 @@ def test_refused_changes_are_named_with_both_values():
     assert "--allow-change" in caught.value.problems[-1] and len(caught.value.problems) == 2
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "hint"),
+    [
+        (
+            "trainer.epochs",
+            ["--set"],
+            "to train to epoch 14, give --extend 14 instead; or leave --set out to",
+        ),
+        (
+            "trainer.epochs",
+            ["--config"],
+            "to train to epoch 14, give --extend 14 instead; or leave --config out to continue",
+        ),
+        ("seed", ["--set"], "leave --set out to continue with the run's own config, or add --allow-change"),
+        ("seed", ["--config", "--set"], "leave --config and --set out to continue with the run's own config"),
+        ("seed", [], "give --resume the run's folder to continue with its own config, or add --allow-change"),
+    ],
+)
+def test_the_hint_names_the_options_that_were_given(key, given, hint):
+    changed = copy.deepcopy(CONFIG)
+    (changed["trainer"] if key == "trainer.epochs" else changed)[key.rpartition(".")[2]] = 14
+    with pytest.raises(ConfigError) as caught:
+        refuse_changes({"config": CONFIG, "epoch": 2, "step": 0}, experiment_of(changed), given=given)
+    assert caught.value.problems[-1].startswith(hint)
+
+
 def test_a_folder_means_its_newest_best_model(tmp_path):
     old, new = (run(tmp_path, name, age, ("best_model.pth",)) for name, age in (("a", 9), ("b", 2)))
     assert find_checkpoint(tmp_path / "run") == new / "best_model.pth"

@@ -71,3 +71,21 @@ def test_a_folder_without_images_or_without_masks_is_an_error_with_its_kind(tmp_
     assert caught.value.kind == kind and caught.value.paths == (tmp_path,)
     with pytest.raises(DataError, match="no such folder"):
         find_pairs(tmp_path / "none")
+
+
+def test_a_folder_without_permission_is_named_as_such(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.data.pairing.os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match="no permission to read this folder"):
+        find_pairs(tmp_path)
+
+
+def test_links_are_followed_and_those_that_lead_nowhere_are_named(tmp_path, caplog):
+    write(tmp_path / "store", "i", "m")
+    for part, own in (("images", "i"), ("masks", "m")):
+        (tmp_path / "top" / part).mkdir(parents=True)
+        (tmp_path / "top" / part / "day 1").symlink_to(tmp_path / "store" / own)
+        (tmp_path / "top" / part / "loop").symlink_to(tmp_path / "top")
+    (tmp_path / "store" / "i" / "lost.png").symlink_to("nowhere")
+    found = find_pairs(tmp_path / "top")
+    assert len(found.pairs) == 6 and not found.left_out
+    assert "1 links lead nowhere" in caplog.text and "lost.png" in caplog.text

@@ -62,6 +62,18 @@ def test_masks_of_two_kinds_are_an_error_that_names_one_of_each(tmp_path):
     assert caught.value.kind == "unsuitable"
 
 
+@pytest.mark.parametrize("odd", ["colours", "class indices"])
+def test_one_odd_mask_among_few_is_named_first(tmp_path, odd):
+    """Rank 12."""
+    for number in range(6):
+        save(tmp_path / "i" / f"{number}.png", picture((32, 40), number))
+        mask = blocks((32, 40), [0, 255], number)
+        coloured = (number == 4) == (odd == "colours")
+        save(tmp_path / "m" / f"{number}.png", np.stack([mask] * 3, axis=2) if coloured else mask)
+    with pytest.raises(DataError, match=rf"^\S+m/4\.png holds {odd}, .*\(1 of 6 hold {odd}: \S+m/4\.png\)$"):
+        probe(tmp_path)
+
+
 @pytest.mark.parametrize(("shape", "thickness"), [("disc", 0.5), ("lines", 0.03), ("nothing", 0.0)])
 def test_the_thickness_is_that_of_the_largest_circle_in_an_object(tmp_path, shape, thickness):
     for number in range(4):

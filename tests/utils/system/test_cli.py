@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from utils.errors import ConfigError, SegwrightError, StorageError
+from tests.conftest import ROOT
+from utils.errors import ConfigError, Interrupted, SegwrightError, StorageError
+from utils.run.checkpoint import load_checkpoint
 from utils.system.cli import naming, require_ranges, run
 
 
@@ -69,6 +77,55 @@ def test_every_mistake_of_a_config_names_the_file():
     assert caught.value.problems == ["a.json: arch.type: missing", "a.json: loss.type: missing"]
 
 
+class Dead(io.StringIO):
+    """A stream whose terminal has been closed."""
+
+    def write(self, text=""):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    flush = write
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(Interrupted("stopped", signal.SIGHUP), 129), (ConfigError("x"), 2), (OSError("x"), 4)],
+)
+def test_a_closed_terminal_does_not_change_the_exit_code(error, code, monkeypatch):
+    monkeypatch.setattr("sys.stderr", Dead())
+    assert run(failing(error)) == code
+
+
+TERMINAL = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+shown = b""
+while b"Epoch 1/" not in shown:
+    shown += os.read(terminal, 4096)
+os.close(terminal)  # as if its window were closed: the kernel sends SIGHUP, and writing to it fails
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_saves_and_exits_with_129(tmp_path):
+    data = {"type": "Shapes", "args": {"split": "train", "num_images": 9, "image_size": 16, "batch_size": 2}}
+    config = {
+        "name": "t", "arch": {"type": "UNet", "args": {"base_channels": 2}}, "train_loader": data,
+        "optimizer": {"type": "SGD", "args": {"lr": 0.01}},
+        "trainer": {"epochs": 10_000, "val": False, "tensorboard": False, "save_dir": str(tmp_path)},
+    }  # fmt: skip
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    argv = [str(ROOT / "train.py"), "-c", str(tmp_path / "c.json"), "-d", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINAL, *argv], capture_output=True, text=True, check=False, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
+    )  # fmt: skip
+    assert done.stdout == "129\n", done.stderr
+    assert load_checkpoint(next(tmp_path.glob("t/*/last.pth")))["epoch"] >= 1
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0, 3.5, 10**400])
 def test_a_number_out_of_range_names_the_option(wrong):
     args = argparse.Namespace(max_pixels=None, two_words=[1.0, wrong])
@@ -96,3 +153,16 @@ def test_every_script_has_a_version(script, capsys):
     with pytest.raises(SystemExit) as caught:
         importlib.import_module(script).main(["--version"])
     assert caught.value.code == 0 and capsys.readouterr().out.startswith("Segwright 0.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp of torch's Linux wheels")
+@pytest.mark.parametrize(("given", "spins"), [({}, 0), ({"OMP_WAIT_POLICY": "ACTIVE"}, 30_000_000_000)])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, spins):
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "from utils.system import cli; cli.run(lambda: __import__('torch') and None)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, env=kept | given | {"OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr

@@ -48,6 +48,31 @@ def test_a_file_gets_time_and_level_until_its_handler_is_removed(tmp_path, root)
     assert second[:4].isdigit() and second[4] == "-"
 
 
+def test_the_file_begins_with_the_messages_before_it_was_opened(tmp_path):
+    log_to_console()
+    names = ["a"]
+    logging.getLogger("x").info("Resuming from %s", names)
+    names.append("b")  # what was logged does not change
+    handler = log_to_file(tmp_path / "log.txt")
+    logging.getLogger("x").info("begun")
+    other = log_to_file(tmp_path / "other.txt")
+    handler.close()
+    other.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line.partition(" INFO ")[2] for line in lines] == ["Resuming from ['a']", "begun"]
+    assert (tmp_path / "other.txt").read_text() == ""
+
+
+def test_the_messages_kept_for_a_file_are_limited(tmp_path):
+    log_to_console()
+    for number in range(1500):
+        logging.getLogger("x").info("%d", number)
+    handler = log_to_file(tmp_path / "log.txt")
+    handler.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert len(lines) == 1000 and lines[-1].endswith(" INFO 1499")
+
+
 def test_a_closed_console_stops_nothing(monkeypatch, tmp_path):
     class Closed:
         def write(self, text):

@@ -241,3 +241,22 @@ def test_a_real_loader_stays_at_its_epoch(tmp_path, workers):
     trainer.train()
     records = trainer.run.metrics.read_text().splitlines()
     assert [json.loads(record)["epoch"] for record in records] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("batches", [1, 7])
+def test_an_update_that_ruins_the_weights_is_reported_as_training_does(tmp_path, batches):
+    def make_ruined(name: str) -> Trainer:
+        trainer = make(tmp_path / name, train_loader=Batches(batches), epochs=1, save_minutes=1e-9)
+        trainer.model.first.bias.register_hook(torch.zeros_like)  # its update is 0 / 0
+        trainer.stepper.optimizer = torch.optim.Adam(trainer.model.parameters(), eps=0)
+        return trainer
+
+    trainer = make_ruined("run")
+    before = everything(trainer)
+    reason = r"'model\.first\.bias' is not finite after step 1, so this state was not saved"
+    with pytest.raises(NonFiniteError, match=reason) as caught:
+        dry_run(trainer)
+    assert equal(before, everything(trainer))  # undone
+    with pytest.raises(NonFiniteError) as expected:
+        make_ruined("trained").train()
+    assert str(expected.value).startswith(str(caught.value))
