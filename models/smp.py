@@ -67,23 +67,8 @@ class SMP(BaseModel):
         fetched = None if of_timm else encoder_weights
         if fetched is not None:
             _check_cached(package, encoder_name, fetched)
-        try:
-            self.network = cls(
-                encoder_name=encoder_name,
-                encoder_weights=fetched,
-                in_channels=in_channels,
-                classes=num_classes,
-                **options,
-            )
-        # an architecture and an encoder that do not fit raise a different error for every encoder
-        except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
-            raise ValueError(f"architecture {architecture} with encoder {encoder_name}: {error}") from error
-        except (
-            Exception
-        ) as error:  # a failed download or a damaged file raises the error of one of four packages
-            if fetched is None or isinstance(error, MemoryError):
-                raise
-            raise _not_loaded(encoder_name, fetched, error) from error
+        arguments = {"in_channels": in_channels, "classes": num_classes, **options}
+        self.network = _build(cls, encoder_name, fetched, arguments)
         fix_same_padding(self.backbone)
         if fetched is not None:
             self.normalisation = published_normalisation(package, encoder_name, fetched).for_channels(
@@ -112,6 +97,40 @@ class SMP(BaseModel):
                 "--window with --mode sliding, to the size of its encoder"
             ) from error
         return logits[..., :height, :width]  # N, num_classes, H, W
+
+
+def _build(cls: type[nn.Module], encoder: str, fetched: str | None, arguments: dict[str, Any]) -> nn.Module:
+    """Build a network of the package, with the weights of its encoder that it fetches itself."""
+    arguments = {"encoder_name": encoder, "encoder_weights": fetched, **arguments}
+    try:
+        return _build_dpt(cls, arguments) if cls.__name__ == "DPT" else cls(**arguments)
+    # an architecture and an encoder that do not fit raise a different error for every encoder
+    except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
+        raise ValueError(f"architecture {cls.__name__} with encoder {encoder}: {error}") from error
+    except Exception as error:  # a failed download or a damaged file raises the error of one of four packages
+        if fetched is None or isinstance(error, MemoryError):
+            raise
+        raise _not_loaded(encoder, fetched, error) from error
+
+
+def _build_dpt(cls: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
+    """Build a network on a plain ViT, for images of any size where timm offers that.
+
+    Raises:
+        ValueError: the decoder, which doubles sizes, does not fit the patches.
+    """
+    try:
+        network = cls(**arguments, dynamic_img_size=True)
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error):
+            raise
+        network = cls(**arguments)
+    patch: Any = network.get_submodule("encoder").output_stride
+    if SMP.stride % patch:
+        raise ValueError(
+            f"its decoder doubles sizes, which patches of {patch} pixels do not fit; take patches of 16 or 8"
+        )
+    return network
 
 
 def _import_package() -> Any:

@@ -50,6 +50,12 @@ KNOWN = [
     ("ENet", 21, {"layout": "family"}, 351_948),
     ("SegNet", 11, NO, 29_449_355),
     ("SegResNet", 21, NO, 53_564_309),
+    ("DABNet", 19, {}, 756_643),
+    ("DDRNet", 19, {"use_aux": False}, 5_695_987),
+    ("DDRNet", 19, {"variant": "23", "use_aux": False}, 20_148_947),
+    ("PIDNet", 19, {"use_aux": False}, 7_625_715),
+    ("PIDNet", 19, {"variant": "M", "use_aux": False}, 34_439_827),
+    ("PIDNet", 19, {"variant": "L", "use_aux": False}, 36_939_571),
     # different on purpose: the docstring says which layers, and the sum must come out
     ("GCN", 21, NO, 25_394_294 - 9 * 2 * 2 * 21),
     ("DeepLab_DUC_HDC", 21, NO, 69_185_509 - 2 * 336 + 336),

@@ -72,6 +72,10 @@ def test_its_networks_keep_the_contract(architecture, encoder, options):
             {"architecture": "DeepLabV3Plus", "encoder_name": "xception"},
             "DeepLabV3Plus with encoder xception: ",
         ),
+        (
+            {"architecture": "DPT", "encoder_name": "tu-vit_small_patch14_reg4_dinov2"},
+            "DPT with encoder tu-vit_small_patch14_reg4_dinov2: .*patches of 14 pixels do not fit",
+        ),
     ],
 )
 def test_what_is_not_offered_is_refused(arguments, message):
@@ -195,7 +199,27 @@ def test_pan_takes_images_below_its_smallest_size(size):
 
 
 @pytest.mark.slow
-def test_a_network_of_one_size_refuses_others_in_one_line():
+def test_a_plain_vit_takes_images_of_any_size():
+    torch.manual_seed(0)
     model = SMP(3, 3, "DPT", "tu-vit_tiny_patch16_224").eval()
-    with pytest.raises(ConfigError, match=r"DPT does not take images of 64x64 pixels .*crop_size"):
+    with torch.inference_mode():
+        for size in ((1, 1), (64, 64), (65, 97)):
+            assert model(torch.rand(1, 3, *size)).logits.shape == (1, 3, *size)
+
+
+@pytest.mark.slow
+def test_a_plain_vit_computes_the_package_s_logits_at_its_own_size():
+    torch.manual_seed(0)
+    model = SMP(3, 3, "DPT", "tu-vit_tiny_patch16_224").eval()
+    reference = package.DPT("tu-vit_tiny_patch16_224", encoder_weights=None, classes=3).eval()
+    reference.load_state_dict(model.network.state_dict())
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(model(images).logits, reference(images))
+
+
+@pytest.mark.slow
+def test_a_network_of_one_size_refuses_others_in_one_line():
+    model = SMP(3, 3, "Unet", "tu-swin_tiny_patch4_window7_224").eval()
+    with pytest.raises(ConfigError, match=r"Unet does not take images of 64x64 pixels .*crop_size"):
         model(torch.rand(1, 3, 64, 64))
