@@ -107,14 +107,14 @@ def check_experiment(source: ConfigSource) -> Experiment:
         ConfigError: with every mistake.
     """
     from dataloaders.build import DATA_SETS
-    from models.build import MODELS
+    from models.build import MODELS, with_resolved_arch
     from utils.config.parse import parse_experiment
     from utils.training.check_config import CATALOGUES, CHECKS
 
     for note in source.notes:
         logger.info("%s", note)
     catalogues = CATALOGUES | {"arch": MODELS, "train_loader": DATA_SETS, "val_loader": DATA_SETS}
-    return parse_experiment(source, catalogues, CHECKS)
+    return with_resolved_arch(parse_experiment(source, catalogues, CHECKS))
 
 
 def build_trainer(

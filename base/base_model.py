@@ -107,6 +107,24 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
         """
         raise ValueError(f"{cls.__name__} has no form of version {version}")
 
+    @classmethod
+    def resolve_arguments(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that a run records: whatever they name that its checkpoints must not depend on is
+        read.
+
+        Args:
+            arguments: ``arch.args`` of a checked config; not to be changed.
+
+        Raises:
+            ConfigError: what they name cannot be read.
+        """
+        return dict(arguments)
+
+    @classmethod
+    def brings_loss_for(cls, arguments: Mapping[str, Any]) -> bool:
+        """Return :attr:`brings_loss`, for classes where it depends on ``arch.args``."""
+        return cls.brings_loss
+
     @abstractmethod
     def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         """Compute logits of (N, C, H, W) images whose sides are multiples of :attr:`stride`.

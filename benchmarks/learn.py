@@ -34,20 +34,31 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "UNet": ("UNet", {"base_channels": 32}),
     **{
         name: (name, {"backbone": "resnet18", "pretrained": False})
-        for name in ("UNetResnet", "PSPNet", "DeepLab", "GCN", "UperNet")
+        for name in ("UNetBackbone", "PSPNet", "DeepLab", "GCN", "UperNet")
     },
+    "UperNet of the family": ("UperNet", {"backbone": "resnet18", "pretrained": False, "layout": "family"}),
+    "GCN resnet50": ("GCN", {"backbone": "resnet50", "pretrained": False}),
+    "ENet of the family": ("ENet", {"layout": "family"}),
+    "DeepLab separable": ("DeepLab", {"backbone": "resnet18", "pretrained": False, "separable": True}),
     "DeepLab xception": ("DeepLab", {"backbone": "xception", "pretrained": False}),
     "PSPDenseNet": ("PSPDenseNet", {"backbone": "densenet121", "pretrained": False}),
     "DeepLab_DUC_HDC": ("DeepLab_DUC_HDC", {"backbone": "resnet50", "pretrained": False}),
     "SegNet": ("SegNet", {"pretrained": False}),
     "SegResNet": ("SegResNet", {"pretrained": False}),
     "ENet": ("ENet", {}),
+    "DABNet": ("DABNet", {}),
+    "DDRNet": ("DDRNet", {}),
+    "PIDNet": ("PIDNet", {}),
+    "SegFormer": ("SegFormer", {}),
     "TV deeplabv3_mobilenet": ("TV", {"architecture": "deeplabv3_mobilenet_v3_large", "pretrained": False}),
     "SMP Unet": ("SMP", {"architecture": "Unet", "encoder_name": "resnet18"}),
     "SMP DeepLabV3Plus": ("SMP", {"architecture": "DeepLabV3Plus", "encoder_name": "resnet18"}),
     "SMP FPN": ("SMP", {"architecture": "FPN", "encoder_name": "resnet18"}),
 }
-RATES = {"ENet": 5e-3}  # narrow, with a norm after every convolution: slow at the rate of the others
+RATES = {
+    "ENet": 5e-3,
+    "ENet of the family": 5e-3,
+}  # narrow, with a norm after every convolution: slow at the rate of the others
 
 
 def eight_images(data_dir: str) -> tuple[Tensor, Tensor]:

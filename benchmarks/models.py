@@ -30,7 +30,7 @@ from utils.system.allocator import keep_freed_memory
 CLASSES, BATCH, SIDE = 21, 2, 256
 NO = {"pretrained": False}
 PAIRS = {
-    "UNet": (("UNetResnet", {**NO, "backbone": "resnet50"}), ("Unet", "resnet50")),
+    "UNet": (("UNetBackbone", {**NO, "backbone": "resnet50"}), ("Unet", "resnet50")),
     "PSPNet": (("PSPNet", {**NO, "use_aux": False}), ("PSPNet", "resnet50")),
     "DeepLab": (("DeepLab", NO), ("DeepLabV3Plus", "resnet50")),
     "UperNet": (("UperNet", {**NO, "backbone": "resnet50"}), ("UPerNet", "resnet50")),

@@ -22,10 +22,14 @@ from models.build import MODELS
 CLASSES, SIDE = 21, 512
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "UNet": [{}, {"bilinear": True}],
-    "UNetResnet": [{"backbone": "resnet18"}, {}],
+    "UNetBackbone": [{"backbone": "resnet18"}, {}],
     "PSPNet": [{"backbone": "resnet18"}, {}, {"backbone": "resnet101"}],
     "DeepLab": [{"backbone": "resnet18"}, {}, {"output_stride": 8}, {"backbone": "xception"}],
     "UperNet": [{"backbone": "resnet50"}, {}],
+    "DDRNet": [{}, {"variant": "23"}],
+    "HF": [],  # an optional package, whose networks its own documentation lists
+    "PIDNet": [{}, {"variant": "M"}, {"variant": "L"}],
+    "SegFormer": [{}, {"backbone": "mit_b1"}, {"backbone": "mit_b2"}, {"backbone": "mit_b5"}],
     "ViTSeg": [{}, {"head": "upernet"}],
     "TV": [
         {"architecture": "deeplabv3_mobilenet_v3_large"},

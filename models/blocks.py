@@ -28,6 +28,16 @@ def conv_bn_relu(
     )
 
 
+def separable_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU: (N, in, H, W) to (N, out, H, W)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, groups=in_channels, bias=False),
+        nn.BatchNorm2d(in_channels),
+        nn.ReLU(inplace=True),
+        *conv_bn_relu(in_channels, out_channels, 1),
+    )
+
+
 def resize_like(features: Tensor, other: Tensor) -> Tensor:
     """Resize ``features`` (N, C, h, w) bilinearly to the height and width of ``other``."""
     if features is other or (not is_exporting() and features.shape[-2:] == other.shape[-2:]):
@@ -46,6 +56,20 @@ def init_weights(*modules: nn.Module) -> None:
             elif isinstance(layer, nn.BatchNorm2d):
                 nn.init.ones_(layer.weight)
                 nn.init.zeros_(layer.bias)
+
+
+def damp_residuals(*modules: nn.Module) -> None:
+    """Scale the last norm of torchvision's residual blocks by 0.2, for training from random weights.
+
+    A deep stack of branches as strong as their shortcuts multiplies gradients: the loss of SegResNet on resnet50
+    began with a gradient of norm 366, nearly all of it in the stem, whose weights the first steps then scattered.
+    Goyal et al., 2017, start at 0; 0.2 leaves a gradient to the branch.
+    """
+    for module in modules:
+        for block in module.modules():
+            norm = getattr(block, "bn3", getattr(block, "bn2", None))
+            if isinstance(norm, nn.BatchNorm2d) and hasattr(block, "downsample"):
+                nn.init.constant_(norm.weight, 0.2)
 
 
 class AverageGrid(nn.Module):
@@ -114,14 +138,21 @@ class AtrousPyramid(nn.Module):
         rates: dilation of each 3x3 branch.
         out_channels: channels of each branch and of the output.
         dropout: share of the output values that training sets to 0.
+        separable: depthwise-separable convolutions in the 3x3 branches: Chen et al., 2018.
     """
 
     def __init__(
-        self, in_channels: int, rates: Sequence[int], out_channels: int = 256, dropout: float = 0.5
+        self,
+        in_channels: int,
+        rates: Sequence[int],
+        out_channels: int = 256,
+        dropout: float = 0.5,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList([conv_bn_relu(in_channels, out_channels, 1)])
-        self.branches.extend(conv_bn_relu(in_channels, out_channels, 3, dilation=rate) for rate in rates)
+        convolve = separable_bn_relu if separable else conv_bn_relu
+        self.branches.extend(convolve(in_channels, out_channels, dilation=rate) for rate in rates)
         self.image = nn.Sequential(AverageGrid(1), conv_bn_relu(in_channels, out_channels, 1))
         self.project = nn.Sequential(
             conv_bn_relu(out_channels * (len(rates) + 2), out_channels, 1), nn.Dropout(dropout)

@@ -11,6 +11,7 @@ import models
 from base.base_model import BaseModel
 from utils import __version__
 from utils.config.factory import Catalogue, Component, build, find
+from utils.config.sections import Experiment
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError
 
@@ -43,6 +44,23 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
     return model
+
+
+def with_resolved_arch(experiment: Experiment) -> Experiment:
+    """Return the experiment with all that a run records of its model, see :meth:`BaseModel.resolve_arguments`.
+
+    Raises:
+        ConfigError: what the arguments name cannot be read.
+    """
+    arch = experiment.arch
+    try:
+        arguments = find(MODELS, arch.type, "arch.type").resolve_arguments(arch.args)
+    except ValueError as error:
+        raise ConfigError(f"arch.args: {arch.type}: {error}") from error
+    if arguments == arch.args:
+        return experiment
+    plain = {**experiment.plain, "arch": {**experiment.plain["arch"], "args": arguments}}
+    return replace(experiment, arch=replace(arch, args=arguments), plain=plain)
 
 
 def build_untrained(arch: Component, info: DatasetInfo, version: int | None = None) -> BaseModel:

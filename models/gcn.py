@@ -3,11 +3,14 @@ Convolutional Network", 2017."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.backbone import build_backbone
+from models.backbone import build_backbone, check_backbone
 from models.blocks import init_weights, resize_like
 from utils.config.annotations import PositiveInt
 
@@ -22,7 +25,8 @@ class GCN(BaseModel):
         num_classes: channels of the logits.
         in_channels: channels of the images.
         backbone: a ResNet, or ``timm/NAME`` with features of strides 4, 8, 16 and 32.
-        pretrained: ImageNet weights of the backbone: true, false, or a file.
+        pretrained: weights of the backbone: true for those of its library, false, a file or ``pip:PACKAGE``;
+            ``None``: true for ResNets, false for timm.
         kernel_size: side of the large kernels, odd (the paper's best is 15).
 
     Raises:
@@ -55,6 +59,11 @@ class GCN(BaseModel):
                 block.draw_weights()
             elif isinstance(block, _Refine):  # near identity, or nine in a row would multiply the scores
                 nn.init.normal_(block.second.weight, std=0.01)
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return the mistakes that the types of the arguments do not show."""
+        return check_backbone(args, path)
 
     def _forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)

@@ -59,9 +59,11 @@ class _PSP(BaseModel):
 class PSPNet(_PSP):
     """Pyramid pooling on a backbone dilated to stride 8, with an auxiliary head on its third stage.
 
-    With ``deep_stem`` it has the layers of the authors' code: 49,081,578 parameters on resnet50 and 68,073,706
-    on resnet101 for 21 classes. The default stem is torchvision's (123,776 parameters fewer), because ImageNet
-    weights exist for that one. It takes any image size; the authors' code needs (side - 1) % 8 == 0.
+    With ``deep_stem`` it has the parameters of the authors' code: 49,081,578 on resnet50 and 68,073,706 on
+    resnet101 for 21 classes. One thing differs: the first block of a dilated stage keeps the dilation of the
+    stage before, as in torchvision, where the authors give it the stage's own. The default stem is torchvision's
+    (123,776 parameters fewer), because ImageNet weights exist for that one. It takes any image size; the
+    authors' code needs (side - 1) % 8 == 0.
 
     Args:
         num_classes: channels of the logits.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from models.blocks import conv_bn_relu, init_weights
+from models.blocks import conv_bn_relu, damp_residuals, init_weights
 from models.features import Backbone
 from models.pretrained import adapt_first, load_pretrained
 from utils.system.lazy import lazy_import
@@ -48,6 +48,7 @@ class ResNetEncoder(Backbone):
         net = getattr(tv, name)(weights=None)
         if deep_stem:
             _deepen(net)
+        damp_residuals(net)
         if pretrained:
             loaded = load_pretrained(net, pretrained, name)
             self.normalisation = loaded.normalisation.for_channels(in_channels)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from models.blocks import conv_bn_relu, init_weights
+from models.blocks import conv_bn_relu, damp_residuals, init_weights
 from models.pretrained import adapt_first, load_pretrained
 from models.resnet import ResNetEncoder
 from utils.system.lazy import lazy_import
@@ -107,6 +107,7 @@ class SegResNet(BaseModel):
             nn.ConvTranspose2d(64, 64, 2, 2, bias=False), nn.Conv2d(64, num_classes, 3, padding=1)
         )
         init_weights(self.decoder, self.head)
+        damp_residuals(self.decoder)
 
     def _forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)

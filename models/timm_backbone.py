@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.features import Backbone
+from models.same_padding import fix_same_padding
 from models.weights.for_timm import load_timm, usual_normalisation
 from utils.config.factory import did_you_mean
 from utils.errors import first_line
 
 PREFIX = "timm/"
+_OLDEST = (1, 0, 20)
 
 
 class TimmBackbone(Backbone):
@@ -36,6 +39,7 @@ class TimmBackbone(Backbone):
     ) -> None:
         super().__init__()
         self.net = create(name, in_channels, output_stride)
+        fix_same_padding(self.net)
         self._channels_last = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         self.channels = tuple(self.net.feature_info.channels())
         self.stride = max(self.net.feature_info.reduction()) * _partition(self.net)
@@ -116,12 +120,17 @@ def import_timm() -> Any:
     """Import timm.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: it is not installed, or too old.
     """
+    remedy = "pip install -r requirements/timm.txt"
     try:
         import timm
     except ImportError as error:
-        raise ValueError(f"needs timm: pip install -r requirements/timm.txt ({error})") from error
+        raise ValueError(f"needs timm: {remedy} ({error})") from error
+    found = tuple(int(part) for part in re.findall(r"\d+", timm.__version__)[:3])
+    if found < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise ValueError(f"needs timm {oldest} or later, found {timm.__version__}: {remedy}")
     return timm
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import ALIGN_CORNERS, BaseModel
-from models.backbone import build_backbone
+from models.backbone import build_backbone, check_backbone
 from models.blocks import conv_bn_relu, init_weights
 from utils.config.annotations import PositiveInt
 
@@ -74,7 +74,8 @@ class UNetBackbone(BaseModel):
         num_classes: channels of the logits.
         in_channels: channels of the images.
         backbone: a ResNet, or ``timm/NAME`` with features of strides 4, 8, 16 and 32.
-        pretrained: ImageNet weights of the backbone: true, false, or a file.
+        pretrained: weights of the backbone: true for those of its library, false, a file or ``pip:PACKAGE``;
+            ``None``: true for ResNets, false for timm.
         deep_stem: three 3x3 convolutions at the entrance of a ResNet instead of a 7x7 one.
         decoder_norm: batch norm and ReLU after every convolution of the decoder.
 
@@ -107,6 +108,11 @@ class UNetBackbone(BaseModel):
             nn.Conv2d(32, num_classes, 1, bias=False),
         )
         init_weights(self.up, self.last)
+
+    @classmethod
+    def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
+        """Return the mistakes that the types of the arguments do not show."""
+        return check_backbone(args, path)
 
     @classmethod
     def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import init_weights
@@ -18,6 +19,7 @@ class XceptionEncoder(Backbone):
         in_channels: channels of the images.
         pretrained: the path of weights saved from this class, or false.
         output_stride: 16 or 8.
+        depthwise_relu: ReLU after the norm of every depthwise convolution, as in DeepLab V3+, and after the stem.
 
     Raises:
         ValueError: ``pretrained`` is true, but no weights with a checksum are published.
@@ -25,7 +27,13 @@ class XceptionEncoder(Backbone):
 
     channels = (64, 128, 2048)
 
-    def __init__(self, in_channels: int = 3, pretrained: bool | str = False, output_stride: int = 16) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        pretrained: bool | str = False,
+        output_stride: int = 16,
+        depthwise_relu: bool = True,
+    ) -> None:
         super().__init__()
         if pretrained is True:
             raise ValueError(
@@ -40,6 +48,7 @@ class XceptionEncoder(Backbone):
             nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, 3, 1, 1, bias=False),
             nn.BatchNorm2d(64),
+            *([nn.ReLU(inplace=True)] if depthwise_relu else []),
         )
         self.entry1 = _Block([64, 128, 128, 128], stride=2)
         self.entry2 = nn.Sequential(
@@ -49,10 +58,13 @@ class XceptionEncoder(Backbone):
         self.exit = nn.Sequential(
             _Block([728, 728, 1024, 1024], dilation=rate),
             *(
-                nn.Sequential(_separable(a, b, dilation=2 * rate), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+                nn.Sequential(_Separable(a, b, dilation=2 * rate), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
                 for a, b in ((1024, 1536), (1536, 1536), (1536, 2048))
             ),
         )
+        for layer in self.modules():
+            if isinstance(layer, _Separable):
+                layer.relu = depthwise_relu
         init_weights(self)
         if pretrained:
             self.normalisation = load_file(self, pretrained).for_channels(in_channels)
@@ -74,7 +86,7 @@ class _Block(nn.Module):
         layers: list[nn.Module] = []
         for index, (a, b) in enumerate(pairwise(widths)):
             last = index == len(widths) - 2
-            layers += [nn.ReLU(), _separable(a, b, stride if last else 1, dilation), nn.BatchNorm2d(b)]
+            layers += [nn.ReLU(), _Separable(a, b, stride if last else 1, dilation), nn.BatchNorm2d(b)]
         self.body = nn.Sequential(*layers)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or widths[0] != widths[-1]:
@@ -87,10 +99,22 @@ class _Block(nn.Module):
         return summed
 
 
-def _separable(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 convolution with batch norm, then a pointwise one."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False),
-        nn.BatchNorm2d(in_channels),
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-    )
+class _Separable(nn.Sequential):
+    """Depthwise 3x3 convolution with batch norm and (with ``relu``) ReLU, then a pointwise one."""
+
+    relu = True
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(
+                in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False
+            ),
+            nn.BatchNorm2d(in_channels),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        depthwise, norm, pointwise = self
+        normed: Tensor = norm(depthwise(features))
+        mixed: Tensor = pointwise(F.relu(normed) if self.relu else normed)
+        return mixed

@@ -76,7 +76,7 @@ def hub_file(repository: str, filename: str | None, key: str) -> Path:
             raise
         raise ConfigError(
             f"{key}: {names[0]} of {repository} cannot be downloaded ({first_line(error)}) and is not in "
-            f"{constants.HF_HUB_CACHE}; give the path of such a file as 'pretrained', or set that to false"
+            f"{constants.HF_HUB_CACHE}; give the path of such a file as 'pretrained', or leave it out"
         ) from error
 
 

@@ -17,7 +17,9 @@ from utils.errors import ConfigError
 from utils.run.names import canonical
 
 
-def load_timm(net: nn.Module, name: str, pretrained: bool | str, in_channels: int = 3) -> Normalisation:
+def load_timm(
+    net: nn.Module, name: str, pretrained: bool | str, in_channels: int = 3, key: str = KEY
+) -> Normalisation:
     """Load weights into a network of timm, or into its feature extractor.
 
     Args:
@@ -25,6 +27,7 @@ def load_timm(net: nn.Module, name: str, pretrained: bool | str, in_channels: in
         name: timm's name of the network.
         pretrained: true for timm's own weights, a file, or ``pip:PACKAGE``.
         in_channels: channels of the images.
+        key: JSON path of the option that fetches, for messages.
 
     Returns:
         What the weights were trained with, for that many channels.
@@ -32,7 +35,7 @@ def load_timm(net: nn.Module, name: str, pretrained: bool | str, in_channels: in
     Raises:
         ConfigError: the weights cannot be read or fetched, or are of another network.
     """
-    weights = read_weights(pretrained) if isinstance(pretrained, str) else _fetched(name)
+    weights = read_weights(pretrained) if isinstance(pretrained, str) else _fetched(name, key)
     plain = _plain(name)
     expected = plain.state_dict()
     heads = tuple(f"{layer}." for layer in _classifiers(plain))
@@ -48,20 +51,20 @@ def usual_normalisation(name: str) -> Normalisation:
     return Normalisation(tuple(settings.mean), tuple(settings.std)) if settings else Normalisation()
 
 
-def _fetched(name: str) -> Weights:
+def _fetched(name: str, key: str) -> Weights:
     """Return timm's own weights of a network, from the cache or the hub."""
     import timm
 
     settings: Any = timm.get_pretrained_cfg(name)
     if settings is None or settings.custom_load or not (settings.hf_hub_id or settings.url):
         raise ConfigError(
-            f"{KEY}: timm publishes no weights of {name} that load by name; give a file, or false"
+            f"{key}: timm publishes no weights of {name} that load by name; give a file, or false"
         )
     if settings.hf_hub_id:
-        path = hub_file(settings.hf_hub_id, settings.hf_hub_filename, KEY)
+        path = hub_file(settings.hf_hub_id, settings.hf_hub_filename, key)
     else:
         digest = file_of(settings.url).rpartition("-")[2].partition(".")[0]
-        path = torch_file(settings.url, digest if len(digest) == 8 else None, KEY)
+        path = torch_file(settings.url, digest if len(digest) == 8 else None, key)
     return Weights(read_state(path, "delete it, and the next run downloads it"), f"timm ({path.name})")
 
 

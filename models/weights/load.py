@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -100,20 +100,15 @@ class _Match:
         given = {canonical(name): name for name in state}
         used = set()
         for name, tensor in own.items():
-            source = given.get(canonical(name)) or given.get(canonical(name.removeprefix("model.")))
-            if source is None:
-                if not name.endswith(_COMPUTED):
-                    (self.lacking if name.startswith(optional) else self.missing).append(name)
-                continue
-            used.add(source)
-            self._take(name, tensor, state[source], name.startswith(optional))
-        known = {canonical(name) for name in expected}
+            source = given.get(canonical(name), given.get(canonical(name.removeprefix("model."))))
+            if source is not None:
+                used.add(source)
+                self._take(name, tensor, state[source], name.startswith(optional))
+            elif not name.endswith(_COMPUTED):
+                (self.lacking if name.startswith(optional) else self.missing).append(name)
         self.unused = [name for name in state if name not in used]
-        self.foreign = [
-            name
-            for name in self.unused
-            if canonical(name) not in known and not name.endswith(_COMPUTED) and not name.startswith(optional)
-        ]
+        known = {canonical(name) for name in expected}
+        self.foreign = [name for name in self.unused if not _is_allowed(name, known, optional)]
 
     def _take(self, name: str, own: Tensor, given: Tensor, is_optional: bool) -> None:
         if own.shape == given.shape:
@@ -149,6 +144,11 @@ class _Match:
         if self.unused:
             text += f"; not used: {_some(self.unused)}"
         return text
+
+
+def _is_allowed(name: str, known: Collection[str], optional: tuple[str, ...]) -> bool:
+    """Return whether a file may hold a tensor that the module does not have."""
+    return canonical(name) in known or name.startswith(optional) or name.endswith(_COMPUTED)
 
 
 def _differ_in_channels(own: Tensor, given: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,15 +116,20 @@ def _in_package(pretrained: str) -> tuple[Path, KnownFile | None]:
         packages = ", ".join(known.package for known in KNOWN_FILES)
         advice = known.install if known else f"known ones: {packages}"
         raise ConfigError(f"{KEY}: {pretrained}: no such package is installed; {advice}") from error
-    paths = [Path(str(file.locate())) for file in files if Path(file).suffix in _SUFFIXES]
-    if known is not None:
-        paths = [path for path in paths if path.name == known.file]
+    return _only_file(pretrained, [Path(str(file.locate())) for file in files], known), known
+
+
+def _only_file(pretrained: str, files: Sequence[Path], known: KnownFile | None) -> Path:
+    """Return the file of weights among those of a package."""
+    wanted = known.file if known else "one file of weights"
+    paths = [
+        path for path in files if path.suffix in _SUFFIXES and (known is None or path.name == known.file)
+    ]
     if len(paths) != 1:
-        what = known.file if known else "one file of weights"
-        raise ConfigError(f"{KEY}: {pretrained}: the installed package does not hold {what}; reinstall it")
+        raise ConfigError(f"{KEY}: {pretrained}: the installed package does not hold {wanted}; reinstall it")
     if not paths[0].is_file():
         raise ConfigError(f"{KEY}: {pretrained}: {paths[0]}: no such file; reinstall the package")
-    return paths[0], known
+    return paths[0]
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ VIT = {
     "options": {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 64},
 }
 SMALLEST: dict[str, dict[str, Any]] = {
+    "DABNet": {},
+    "DDRNet": {"variant": "23-slim"},
     "DeepLab": {"backbone": "resnet18", "pretrained": False},
     "DeepLab_DUC_HDC": {"backbone": "resnet50", "pretrained": False},
     "ENet": {},
@@ -25,17 +27,25 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "FCN16s": {"backbone": "vgg11", "pretrained": False},
     "FCN32s": {"backbone": "vgg11", "pretrained": False},
     "GCN": {"backbone": "resnet18", "pretrained": False},
+    "PIDNet": {"variant": "S"},
     "PSPDenseNet": {"backbone": "densenet121", "pretrained": False},
     "PSPNet": {"backbone": "resnet18", "pretrained": False},
+    "SegFormer": {"backbone": "mit_b0", "pretrained": False},
     "SegNet": {"pretrained": False},
     "SegResNet": {"pretrained": False},
     "UNet": {"base_channels": 8},
     "UNetBackbone": {"backbone": "resnet18", "pretrained": False},
-    "UperNet": {"backbone": "resnet18", "pretrained": False},
+    "UperNet": {"backbone": "resnet18", "pretrained": False, "fpn_channels": 64},
     "ViTSeg": VIT,
 }
-OPTIONAL = {"SMP", "TV"}  # networks of other packages: tested in their own files
-LARGE = {"DeepLab_DUC_HDC", "PSPDenseNet", "SegNet", "SegResNet"}  # even the smallest form takes seconds
+OPTIONAL = {"HF", "SMP", "TV"}  # networks of other packages: tested in their own files
+LARGE = {
+    "DeepLab_DUC_HDC",
+    "PIDNet",
+    "PSPDenseNet",
+    "SegNet",
+    "SegResNet",
+}  # even the smallest form takes seconds
 
 
 def registered() -> list[str]:

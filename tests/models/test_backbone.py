@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+import timm
 import torch
 
+from models import DeepLab, PSPNet, UNetBackbone
 from models.backbone import build_backbone
+from tests.models.foreign import assert_contract
 
 CASES = [
     ("resnet18", 32, (64, 64, 128, 256, 512), (2, 4, 8, 16, 32), 32),
@@ -56,3 +61,47 @@ def test_a_missing_stride_names_backbones_that_have_it():
 
 def test_a_stride_that_several_features_have_is_that_of_the_last():
     assert build_backbone("resnet18", 3, False, 8).levels(4, 8) == (1, 4)
+
+
+CONTRACTS = [
+    (PSPNet, "test_convnext"),
+    (DeepLab, "test_efficientnet"),
+    (DeepLab, "test_resnet"),
+    (UNetBackbone, "test_mambaout"),
+    (UNetBackbone, "test_maxvit"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "name"), CONTRACTS)
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")  # in timm's code
+def test_models_on_backbones_of_timm_keep_the_contract(model, name):
+    torch.manual_seed(0)
+    assert_contract(lambda **freezing: model(4, 5, f"timm/{name}", **freezing))
+
+
+@pytest.mark.slow
+def test_swin_takes_images_of_every_size():
+    """Its windows are padded and their masks made for the size at hand; oracle: timm's network of one size."""
+    backbone = build_backbone("timm/swin_tiny_patch4_window7_224", 3, False).eval()
+    assert backbone.stride == 32 and backbone.levels(4, 8, 16, 32) == (0, 1, 2, 3)
+    # timm moves the windows of the last stage only where it is larger than one window at construction
+    for size, count in (((224, 224), 4), ((224, 448), 3)):
+        oracle = timm.create_model("swin_tiny_patch4_window7_224", features_only=True, img_size=size).eval()
+        oracle.load_state_dict(backbone.net.state_dict(), strict=False)
+        images = torch.randn(1, 3, *size)
+        with torch.inference_mode():
+            for found, expected in list(zip(backbone(images), oracle(images), strict=True))[:count]:
+                assert torch.allclose(found, expected.permute(0, 3, 1, 2), atol=1e-4)
+    with torch.inference_mode():
+        model = UNetBackbone(2, 3, "timm/swin_tiny_patch4_window7_224").eval()
+        assert model(images[..., :33, :1]).logits.shape == (1, 2, 33, 1)
+
+
+def test_a_missing_or_old_timm_is_one_line(monkeypatch):
+    monkeypatch.setattr(timm, "__version__", "0.9.16")
+    with pytest.raises(ValueError, match=r"needs timm 1\.0\.20 or later, found 0\.9\.16: pip install -r req"):
+        build_backbone("timm/test_convnext", 3, False)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ValueError, match=r"needs timm: pip install -r requirements/timm\.txt"):
+        build_backbone("timm/test_convnext", 3, False)

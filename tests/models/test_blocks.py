@@ -6,10 +6,19 @@ import math
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from models.blocks import AtrousPyramid, AverageGrid, PyramidPooling, conv_bn_relu, init_weights, resize_like
+from models.blocks import (
+    AtrousPyramid,
+    AverageGrid,
+    PyramidPooling,
+    conv_bn_relu,
+    damp_residuals,
+    init_weights,
+    resize_like,
+)
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
@@ -65,3 +74,17 @@ def test_initial_weights_have_the_spread_of_he_and_leave_other_layers_alone():
     assert torch.equal(linear.weight, before)
     assert torch.equal(norm.weight, torch.ones(64)) and not norm.bias.any() and not convolution.bias.any()
     assert convolution.weight.std().item() == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_damped_residuals_are_weak_beside_their_shortcuts(name):
+    net = getattr(torchvision.models, name)(weights=None)
+    damp_residuals(net)
+    blocks = [block for layer in (net.layer1, net.layer2, net.layer3, net.layer4) for block in layer]
+    last = [block.bn3 if name == "resnet50" else block.bn2 for block in blocks]
+    others = [
+        m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and not any(m is norm for norm in last)
+    ]
+    assert all(torch.equal(norm.weight, torch.full_like(norm.weight, 0.2)) for norm in last)
+    assert all(torch.equal(norm.weight, torch.ones_like(norm.weight)) for norm in others)

@@ -46,8 +46,13 @@ class Cut(Changed):
     arguments_of_version = classmethod(BaseModel.arguments_of_version.__func__)
 
 
+class Elsewhere(Changed):
+    """A model whose version 2 changed only networks with the activation."""
+
+
 @pytest.fixture(autouse=True)
 def catalogue(monkeypatch):
+    monkeypatch.setattr(models, "Elsewhere", Elsewhere, raising=False)
     monkeypatch.setattr(models, "Changed", Changed, raising=False)
     monkeypatch.setattr(models, "FormerlyChanged", Changed, raising=False)
     monkeypatch.setattr(models, "Cut", Cut, raising=False)
@@ -106,15 +111,23 @@ def test_init_from_says_what_builds_the_network_of_an_older_checkpoint(old, tmp_
     model = build_model(arch, info)
     assert names_of(model) == {"Changed", "FormerlyChanged"}
     with caplog.at_level(logging.WARNING):
-        start_from(str(old), model, info, names_of(model))
+        start_from(str(old), model, info, names=names_of(model))
     assert caplog.messages == [
         "init_from: the checkpoint's Changed is of architecture version 1, the model of version 2, so equal "
         'weights compute something else; the network of the checkpoint is "activation": false in arch.args'
     ]
     caplog.clear()
     new = make_checkpoint(tmp_path / "new.pth", arch=ARCH, facts={"architecture_version": 2})
-    start_from(str(new), model, info, names_of(model))
+    start_from(str(new), model, info, names=names_of(model))
     assert not caplog.messages
+
+
+def test_init_from_says_nothing_where_the_change_is_not_in_the_network(tmp_path, caplog):
+    """Version 2 of DeepLab changed Xception only."""
+    info, arch = make_info(), {"type": "Elsewhere", "args": {"width": 3, "activation": False}}
+    model = build_model(Component("Elsewhere", arch["args"]), info)
+    start_from(str(make_checkpoint(tmp_path / "old.pth", arch=arch)), model, info, names=names_of(model))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_init_from_of_a_version_that_cannot_be_built_warns_too(tmp_path, caplog):
@@ -122,5 +135,5 @@ def test_init_from_of_a_version_that_cannot_be_built_warns_too(tmp_path, caplog)
     path = make_checkpoint(tmp_path / "old.pth", arch={"type": "Cut", "args": {}})
     model = build_model(Component("Cut", {}), info)
     with caplog.at_level(logging.WARNING):
-        start_from(str(path), model, info, names_of(model))
+        start_from(str(path), model, info, names=names_of(model))
     assert caplog.messages[0].endswith("so equal weights compute something else")

@@ -67,7 +67,7 @@ def test_every_trainable_parameter_gets_a_gradient(model):
     output = model(torch.randn(2, 3, 50, 70))
     assert output.logits.shape == (2, 5, 50, 70)
     assert all(aux.shape == output.logits.shape for aux in output.aux)
-    total = output.logits.square().mean() + sum(aux.square().mean() for aux in output.aux)
+    total = sum(part.square().mean() for part in (output.logits, *output.aux, *output.extra))
     total.backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []

@@ -22,4 +22,4 @@ def test_the_table_has_a_row_for_every_architecture(monkeypatch, capsys):
     zoo.main()
     header, _, *rows = capsys.readouterr().out.splitlines()
     assert header.startswith("| model | arguments | parameters")
-    assert [row.split(" | ")[:3] for row in rows] == [["| ENet", "default", "351,948"]]
+    assert [row.split(" | ")[:3] for row in rows] == [["| ENet", "default", "364,441"]]

@@ -11,7 +11,9 @@ import models
 
 NO = {"pretrained": False}
 ZERO = {**NO, "border": "zero"}
+FAMILY = {**NO, "layout": "family", "fpn_channels": 256}
 DEEP = {**NO, "deep_stem": True}
+SEPARABLE = (2048, 2048, 2048, 304, 256)  # input channels of DeepLab's 3x3 convolutions
 KNOWN = [
     ("FCN8s", 21, ZERO, 134_489_759),
     ("FCN8s", 12, ZERO, 134_360_420),
@@ -39,18 +41,26 @@ KNOWN = [
     ("PSPNet", 21, {**DEEP, "backbone": "resnet101"}, 68_073_706),
     ("DeepLab", 21, {**NO, "backbone": "xception"}, 54_705_317),
     ("DeepLab", 21, NO, 40_352_181),
+    # each of five 3x3 convolutions: 9 weights per input channel, a norm, and a ninth of the dense weights
+    ("DeepLab", 21, {**NO, "separable": True}, 40_352_181 - sum((8 * 256 - 11) * c for c in SEPARABLE)),
     ("DeepLab", 21, {**NO, "backbone": "resnet101"}, 59_344_309),
-    ("ENet", 11, {}, 350_508),
-    ("ENet", 12, {}, 350_652),
-    ("ENet", 19, {}, 351_660),
-    ("ENet", 21, {}, 351_948),
+    ("ENet", 11, {"layout": "family"}, 350_508),
+    ("ENet", 12, {"layout": "family"}, 350_652),
+    ("ENet", 19, {"layout": "family"}, 351_660),
+    ("ENet", 21, {"layout": "family"}, 351_948),
     ("SegNet", 11, NO, 29_449_355),
     ("SegResNet", 21, NO, 53_564_309),
+    ("DABNet", 19, {}, 756_643),
+    ("DDRNet", 19, {"use_aux": False}, 5_695_987),
+    ("DDRNet", 19, {"variant": "23", "use_aux": False}, 20_148_947),
+    ("PIDNet", 19, {"use_aux": False}, 7_625_715),
+    ("PIDNet", 19, {"variant": "M", "use_aux": False}, 34_439_827),
+    ("PIDNet", 19, {"variant": "L", "use_aux": False}, 36_939_571),
     # different on purpose: the docstring says which layers, and the sum must come out
     ("GCN", 21, NO, 25_394_294 - 9 * 2 * 2 * 21),
     ("DeepLab_DUC_HDC", 21, NO, 69_185_509 - 2 * 336 + 336),
-    ("UperNet", 21, NO, 126_116_693 + 2 * (256 * 256 * 9 + 256)),
-    ("UperNet", 21, {**NO, "backbone": "resnet50"}, 107_124_565 + 2 * (256 * 256 * 9 + 256)),
+    ("UperNet", 21, FAMILY, 126_116_693 + 2 * (256 * 256 * 9 + 256)),
+    ("UperNet", 21, {**FAMILY, "backbone": "resnet50"}, 107_124_565 + 2 * (256 * 256 * 9 + 256)),
     ("PSPDenseNet", 21, NO, 42_290_282 - 2_070_272 - 29_312 + 3_840),
 ]
 
@@ -73,7 +83,7 @@ def test_count(name, num_classes, arguments, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["GCN", "DeepLab_DUC_HDC", "UperNet", "PSPDenseNet"])
 def test_a_difference_is_explained_with_its_count(name):
-    found = count(build(name, 21, NO).parameters())
+    found = count(build(name, 21, FAMILY if name == "UperNet" else NO).parameters())
     assert f"{found:,}" in inspect.getdoc(getattr(models, name))
 
 

