@@ -195,7 +195,8 @@ def _normalisation(folder: Path, network: nn.Module) -> Normalisation:
         first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
         first.weight.data = first.weight.data.flip(1)
     normalises = found.get("do_normalize", True) and "image_mean" in found
-    mean, std = (found["image_mean"], found.get("image_std")) if normalises else ([0.0] * 3, [1.0] * 3)
+    mean: Any = found["image_mean"] if normalises else [0.0] * 3
+    std: Any = found.get("image_std") if normalises else [1.0] * 3
     try:
         # of the images that the processor normalises, whose white is 1 with the usual factor
         white = 255 * found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 255
