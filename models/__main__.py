@@ -1,4 +1,4 @@
-"""Print the table of all architectures: ``python -m models [--speed [--rounds 3]]``.
+"""Print the table of all architectures: ``python -m models [--speed [--rounds 3]]``, or ``--list`` them.
 
 Parameters, stride of the logits' features, multiply-accumulates and (with ``--speed``) images per second, of
 every model as a config gets it by default, for 21 classes and one 512x512 image.
@@ -71,11 +71,22 @@ def images_per_second(model: BaseModel, rounds: int) -> float:
     return 1 / statistics.median(times[1:])
 
 
+def list_names() -> None:
+    """Print every name that a config may use, with the first sentence of its docstring."""
+    for name, cls in sorted(MODELS.classes().items(), key=lambda item: item[0].lower()):
+        what = (inspect.getdoc(cls) or "").partition("\n")[0]
+        print(f"{name:16} {what if name == cls.__name__ else f'another name of {cls.__name__}'}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="names and descriptions only; nothing is built")
     parser.add_argument("--speed", action="store_true", help="also measure images per second on this CPU")
     parser.add_argument("--rounds", type=int, default=3, help="images measured per model")
     args = parser.parse_args()
+    if args.list:
+        list_names()
+        return
     names = sorted({cls.__name__ for cls in MODELS.classes().values()}, key=str.lower)
     print(f"| model | arguments | parameters | stride | GMACs |{' images/s |' if args.speed else ''}")
     print(f"|---|---|---:|---:|---:|{'---:|' if args.speed else ''}")

@@ -23,3 +23,11 @@ def test_the_table_has_a_row_for_every_architecture(monkeypatch, capsys):
     header, _, *rows = capsys.readouterr().out.splitlines()
     assert header.startswith("| model | arguments | parameters")
     assert [row.split(" | ")[:3] for row in rows] == [["| ENet", "default", "364,441"]]
+
+
+def test_the_list_names_every_architecture_with_what_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["models", "--list"])
+    zoo.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines} == set(zoo.MODELS.classes())
+    assert any(line.split()[0] == "SegFormer" and "Mix Transformer" in line for line in lines)
