@@ -88,7 +88,7 @@ class _Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         middle, paper = channels // 4, layout == "paper"
-        inner = [nn.Conv2d(middle, middle, 3, padding=rate, dilation=rate or 1, bias=paper)]
+        inner: list[nn.Module] = [nn.Conv2d(middle, middle, 3, padding=rate, dilation=rate or 1, bias=paper)]
         if not rate:
             inner = [
                 nn.Conv2d(middle, middle, (5, 1), padding=(2, 0), bias=False),
