@@ -29,5 +29,5 @@ def test_a_plateau_without_a_monitor_is_refused():
 
 def test_a_class_may_be_monitored_and_its_figure_must_exist():
     assert not problems_of(changed_config({"trainer.monitor": "max val_IoU/car"}))
-    (problem,) = problems_of(changed_config({"trainer.monitor": "max val_Recall/car"}))
+    (problem,) = problems_of(changed_config({"trainer.monitor": "max val_Speed/car"}))
     assert problem.startswith("trainer.monitor: nothing called 'val_Speed/car' is logged")
