@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 import models
 from base.base_model import BaseModel
+from base.outputs import SegmentationOutput
 from utils import __version__
 from utils.config.factory import Catalogue, Component, build, find
 from utils.config.sections import Experiment
+from utils.config.user_code import source_of
 from utils.dataset_info import DatasetInfo
 from utils.errors import ConfigError
 
@@ -29,8 +33,8 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
         version: architecture version of the weights to load; ``None`` is the newest.
 
     Raises:
-        ConfigError: unknown model, a refused argument, one logit for more than two classes, or a version that
-            cannot be built.
+        ConfigError: unknown model, a refused argument, one logit for more than two classes, a version that
+            cannot be built, or a model that is not of the data set's classes.
     """
     arch = of_version(arch, version)
     asked = arch.args.get("num_classes")
@@ -43,6 +47,7 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
     num_classes = 1 if one_logit else info.num_classes
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit
+    _check_built(model, num_classes)
     return model
 
 
@@ -115,3 +120,22 @@ def recorded_version(arch: Component, checkpoint: Mapping[str, Any] | None) -> i
 def names_of(model: BaseModel) -> set[str]:
     """Return the names by which a config may call the class of a model."""
     return {type(model).__name__, *(name for name, cls in MODELS.classes().items() if cls is type(model))}
+
+
+def _check_built(model: BaseModel, num_classes: int) -> None:
+    """Raise a ConfigError for a model of other classes; watch a ``forward`` that replaces the base's."""
+    if model.num_classes != num_classes:
+        place = f"arch.type: {type(model).__name__}.__init__{source_of(type(model).__init__)}"
+        raise ConfigError(
+            f"{place} made a model of {model.num_classes} classes, where num_classes is {num_classes}; it passes "
+            "that on to BaseModel"
+        )
+    if type(model).forward is not BaseModel.forward:
+        model.register_forward_hook(_require_output)
+
+
+def _require_output(model: nn.Module, _: object, output: object) -> None:
+    if not isinstance(output, SegmentationOutput):
+        place = f"arch.type: {type(model).__name__}.forward{source_of(type(model).forward)}"
+        what = "None" if output is None else f"a {type(output).__name__}"
+        raise ConfigError(f"{place} returned {what}; it returns a SegmentationOutput, or override _forward")

@@ -147,6 +147,15 @@ def test_without_arguments_one_line_says_what_to_type(capsys, script, models):
     assert f"python {script.__name__}.py --model {models} --images photos" in line
 
 
+def test_png2rle_without_arguments_reads_outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    Image.fromarray(np.ones((2, 3), np.uint8)).save("outputs/a.png")
+    assert png2rle.main([]) == 0
+    (code,) = read_table(Path("test_a_result.csv"), PRESETS["carvana"]).values()
+    assert decode(code, (2, 3), PRESETS["carvana"]).all()
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_png2rle_and_back(tmp_path, capsys, preset):
     masks = tmp_path / "masks"

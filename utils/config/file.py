@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.config.factory import Problem, join
+from utils.config.json_hints import explain
 from utils.config.smp_form import translate
 from utils.errors import ConfigError
 
@@ -207,7 +208,7 @@ def _parse(text: str, name: str, problems: list[str]) -> dict[str, Any]:
         )
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f"{name}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
+            f"{name}: line {error.lineno}, column {error.colno}: not valid JSON: {explain(error)}"
         ) from None
     except RecursionError:
         raise ConfigError(f"{name}: nested too deeply") from None

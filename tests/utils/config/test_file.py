@@ -35,6 +35,11 @@ def test_comments_keep_line_and_column():
         ('{"a":' * 60 + "1" + "}" * 60, "too deeply"),
         ("[" * 100_000, "too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "not valid JSON"),
+        (r'{"a": "C:\data"}', r"column 10: .*write \\\\ for a backslash, or / in a path"),
+        (r'{"a": "C:\users"}', r"write \\\\ for a backslash, or / in a path"),
+        ('{"a": .5}', "digits on both sides of its full stop"),
+        ('{"a": 1.}', "digits on both sides of its full stop"),
+        ('{"a": 1. "b": 2}', "a comma separates entries"),
     ],
 )
 def test_oddities_are_one_line_errors(text, words):
