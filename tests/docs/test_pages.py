@@ -89,7 +89,7 @@ def test_options_in_the_text_exist(page: str, known_options: set[str]):
     mentioned = {
         option
         for code in inline_code(page)
-        if not code.startswith(("python benchmarks", "python -m models", "python -m pytest"))
+        if not code.startswith(("python benchmarks", "python -m models", "python -m pytest", "pip install"))
         for option in re.findall(r"(?<!\S)--[a-z][\w-]*", code)
     }
     assert mentioned <= known_options

@@ -6,14 +6,15 @@ import logging
 
 import pytest
 
-from utils.system.logger import log_to_console, log_to_file
+from utils.system.logger import _UntilTheFile, log_to_console, log_to_file
 
 
 @pytest.fixture(autouse=True)
 def root():
-    """The root logger, as it was afterwards."""
+    """The root logger without what other tests logged; it is as it was afterwards."""
     logger = logging.getLogger()
     handlers, level, raising = logger.handlers[:], logger.level, logging.raiseExceptions
+    logger.handlers[:] = [handler for handler in handlers if not isinstance(handler, _UntilTheFile)]
     yield logger
     logger.handlers[:], logging.raiseExceptions = handlers, raising
     logger.setLevel(level)
