@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.errors import ConfigError
+from utils.survey.network import WANTED
 from utils.system import cli
 
 
@@ -27,6 +28,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, help="config to write (default: FOLDER's name.json)")
     parser.add_argument("--classes", help="class names in the order of the values found, separated by commas")
     parser.add_argument("--epochs", type=int, help="epochs to train (default: enough for a first model)")
+    parser.add_argument(
+        "--network",
+        choices=WANTED,
+        default="auto",
+        help="unet, pretrained (an encoder of timm with weights from pip), or auto: by the images and by "
+        "what is installed (default)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
@@ -40,17 +48,19 @@ def run(args: argparse.Namespace) -> int:
     _refuse_existing(output, args.force)
     from utils.survey.lists import pair_lists
     from utils.survey.probe import probe
-    from utils.survey.propose import describe_proposal, make_config
+    from utils.survey.propose import describe_proposal, make_config, propose_network
 
     found = probe(args.folder)
     names = None if args.classes is None else [part.strip() for part in args.classes.split(",")]
+    network = propose_network(found, args.network)
     list_file, lists = pair_lists(found, args.folder, output)
-    config = make_config(found, args.folder, name, args.epochs, names, list_file)
+    config = make_config(found, args.folder, name, args.epochs, names, list_file, network)
     for path, text in lists.items():
         _refuse_existing(path, args.force)
         path.write_text(text, encoding="utf-8")
     output.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     print(describe_proposal(found, config))
+    print(network.reason)
     print(f"\nWrote {output}. Next:\n  python check_data.py --config {output}")
     print(f"  python train.py --config {output}")
     print(f"  python inference.py --model saved/{config['name']} --images YOUR_IMAGES --overlay")

