@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet
 from utils.augment.warp import Size
-from utils.config.annotations import Copies, Side
+from utils.config.annotations import Copies, Range, Side
 from utils.dataset_info import IGNORE_INDEX
 
 _BITS = 4  # cv2 draws at sub-pixel places, in sixteenths
@@ -27,10 +27,11 @@ class ShapesDataSet(BaseDataSet):
         split: ``train``, ``val`` or ``test``.
         num_images: number of images of the split; ``None`` is 512 for ``train``, else 128.
         image_size: side of the square images in pixels.
+        num_shapes: kinds of shapes: the first of circle, square, triangle, star, ring and cross.
         options: those of :class:`~base.base_dataset.BaseDataSet`.
     """
 
-    classes = ("background", "circle", "square", "triangle", "star", "ring", "cross")
+    classes: tuple[str, ...] = ("background", "circle", "square", "triangle", "star", "ring", "cross")
     splits = tuple(_IMAGES)
     hidden_options = ("data_dir",)
 
@@ -39,10 +40,12 @@ class ShapesDataSet(BaseDataSet):
         split: str,
         num_images: Copies | None = None,
         image_size: Side = 96,
+        num_shapes: Annotated[int, Range(1, _CROSS)] = _CROSS,
         **options: Any,
     ) -> None:
         self.num_images = num_images or _IMAGES.get(split, 0)
         self.image_size = image_size
+        self.classes = type(self).classes[: num_shapes + 1]
         self.indices: range | list[int] = range(self.num_images)
         super().__init__("", split, **options)
 
@@ -59,7 +62,9 @@ class ShapesDataSet(BaseDataSet):
         return [(self.image_size, self.image_size)] * len(self)
 
     def fingerprint(self) -> str:
-        return f"shapes {self.split} {self.image_size} {list(self.indices)}"
+        kinds = len(self.classes) - 1
+        fewer = f" {kinds}" if kinds < _CROSS else ""  # caches of earlier versions hold all kinds
+        return f"shapes {self.split} {self.image_size} {list(self.indices)}{fewer}"
 
     def subset(self, indices: Any, *, val: bool = False) -> BaseDataSet:
         part = cast(ShapesDataSet, super().subset(indices, val=val))
