@@ -101,9 +101,9 @@ def folder_of(weights: str, hub: bool) -> Path:
         )
     from models.weights.fetch import require_hub
 
-    try:
-        from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
+    try:
         try:
             return Path(snapshot_download(weights, allow_patterns=_HUB_FILES, local_files_only=True))
         except OSError:
@@ -113,8 +113,8 @@ def folder_of(weights: str, hub: bool) -> Path:
         if isinstance(error, MemoryError):
             raise
         raise ConfigError(
-            f"{_KEY}: {weights} cannot be downloaded ({first_line(error)}) and is not in the hub's cache; give a "
-            "folder"
+            f"{_KEY}: config.json of {weights} cannot be downloaded ({first_line(error)}) and is not in "
+            f"{constants.HF_HUB_CACHE}; give a folder"
         ) from error
 
 
