@@ -99,9 +99,10 @@ def folder_of(weights: str, hub: bool) -> Path:
         raise ConfigError(
             f'{_KEY}: {weights}: no such folder; "hub": true takes it for a repository of the hub'
         )
-    from models.weights.fetch import require_hub
-
+    _import_package()  # which brings the next one
     from huggingface_hub import constants, snapshot_download
+
+    from models.weights.fetch import require_hub
 
     try:
         try:
