@@ -129,7 +129,9 @@ def _only_file(pretrained: str, files: Sequence[Path], known: KnownFile | None) 
         path for path in files if path.suffix in _SUFFIXES and (known is None or path.name == known.file)
     ]
     if known is not None and not paths:
-        raise ConfigError(f"{KEY}: {pretrained}: the installed package does not hold {known.file}; reinstall it")
+        raise ConfigError(
+            f"{KEY}: {pretrained}: the installed package does not hold {known.file}; reinstall it"
+        )
     if len(paths) != 1:
         count = f"{len(paths)} files" if paths else "no file"
         raise ConfigError(

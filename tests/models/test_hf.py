@@ -297,7 +297,9 @@ def test_other_and_damaged_folders_are_refused_in_one_line(folder, tmp_path):
     assert "holds more than tensors" in refused and "weights_only" not in refused
     assert not (tmp_path / "executed").exists()
     two = '{"image_mean": [0.5, 0.5], "image_std": [0.1, 0.1]}'
-    assert "image_mean: 3 numbers" in message(lambda path: (path / "preprocessor_config.json").write_text(two))
+    assert "image_mean: 3 numbers" in message(
+        lambda path: (path / "preprocessor_config.json").write_text(two)
+    )
 
 
 def test_a_missing_or_old_package_names_the_remedy(monkeypatch):

@@ -95,8 +95,8 @@ def load_matching(
         first = next(t.name for t in table if t.loaded < t.values)
         raise CheckpointError(
             f"init_from: only {loaded:,} of the model's {values:,} values are in the checkpoint (first missing: "
-            f"{first}); it is of another architecture, for which arch.type and arch.args must be the same, or of a "
-            "backbone alone, which some models take by arch.args.pretrained only"
+            f"{first}); it is of another architecture, for which arch.type and arch.args must be the same, or of "
+            "a backbone alone, which some models take by arch.args.pretrained only"
         )
     model.load_state_dict(state)
     logger.info("%s", summarise(table, len(weights.keys() - state.keys())))

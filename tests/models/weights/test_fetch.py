@@ -154,7 +154,9 @@ def test_a_hed_file_of_another_layout_is_one_line(tmp_path, monkeypatch):
 def test_networks_whose_weights_were_converted_from_jax_load_by_name(monkeypatch, tmp_path, no_network):
     hub = pytest.importorskip("huggingface_hub")
     settings = timm.get_pretrained_cfg("vit_tiny_patch16_224")
-    assert settings.custom_load and settings.hf_hub_id  # what timm itself then reads is a state dict on the hub
+    assert (
+        settings.custom_load and settings.hf_hub_id
+    )  # what timm itself then reads is a state dict on the hub
     torch.manual_seed(2)
     state = timm.create_model("vit_tiny_patch16_224").state_dict()
     torch.save(state, tmp_path / "pytorch_model.bin")

@@ -121,7 +121,9 @@ def test_init_from_fills_every_layer_of_a_resnet(library):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prefix", ["features.", ""])  # without it, its first layers have the names of a stage's
+@pytest.mark.parametrize(
+    "prefix", ["features.", ""]
+)  # without it, its first layers have the names of a stage's
 def test_init_from_names_the_option_for_weights_of_other_backbones(tmp_path, monkeypatch, prefix):
     monkeypatch.setattr("models.vgg.HIDDEN", 8)
     model = FCN8s(4, backbone="vgg11", pretrained=False)
