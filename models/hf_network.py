@@ -203,11 +203,15 @@ def _normalisation(folder: Path, network: nn.Module) -> Normalisation:
     try:
         # of the images that the processor normalises, whose white is 1 with the usual factor
         white = 255 * found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 255
-        if len(mean) != _FIXED["num_channels"]:
-            raise ValueError(f"image_mean: 3 numbers are expected, found {len(mean)}")
+        _require_three(mean)
         return Normalisation(tuple(m / white for m in mean), tuple(s / white for s in std))
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{_KEY}: {path}: {first_line(error)}") from error
+
+
+def _require_three(mean: Any) -> None:
+    if len(mean) != _FIXED["num_channels"]:
+        raise ValueError(f"image_mean: 3 numbers are expected, found {len(mean)}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -109,17 +109,20 @@ def _placed(weights: dict[str, Tensor], state: Mapping[str, Tensor]) -> tuple[st
     Returns:
         The prefix of the part, empty for a whole model, and the weights.
     """
-    values = sum(tensor.numel() for tensor in state.values())
-    if sum(state[name].numel() for name in weights.keys() & state.keys()) >= MINIMUM * values:
+    if _values(state, weights.keys() & state.keys()) >= MINIMUM * _values(state, state):
         return "", weights
     part, names = place_of(weights, state)
-    size = sum(tensor.numel() for name, tensor in state.items() if name.startswith(part))
-    used, given = sum(state[name].numel() for name in names), sum(t.numel() for t in weights.values())
-    if not part or used < max(MINIMUM * size, _OF_FILE * given):
+    size = _values(state, (name for name in state if name.startswith(part)))
+    if not part or _values(state, names) < max(MINIMUM * size, _OF_FILE * _values(weights, weights)):
         return "", weights
     logger.info("init_from: the file has the weights of the model's part %s", part.rstrip("."))
     rest = {name: tensor for name, tensor in weights.items() if name not in set(names.values())}
     return part, {**rest, **{own: weights[name] for own, name in names.items()}}
+
+
+def _values(tensors: Mapping[str, Tensor], names: Iterable[str]) -> int:
+    """Return the number of values in the tensors of some names."""
+    return sum(tensors[name].numel() for name in names)
 
 
 def summarise(table: Sequence[Transfer], unused: int) -> str:
