@@ -58,6 +58,7 @@ NonNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, exclusive_minimum=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Share = Annotated[float, Range(0, 1, exclusive_minimum=True)]
 Side = Annotated[int, Range(1, 32767)]  # pixels; cv2 warps no larger image
 Threads = Annotated[int, Range(1, 1024)]  # far more end the process inside the threading library
 Workers = Annotated[int, Range(0, 1024)]
