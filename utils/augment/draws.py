@@ -198,8 +198,7 @@ def change_tone(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> 
     """
     exposure, gamma = rng.uniform(*ranges.exposure), rng.uniform(*ranges.gamma)
     values = np.clip(np.arange(256) / 255 * exposure, 0, 1) ** gamma
-    toned: np.ndarray = np.rint(255 * values).astype(np.uint8)[image]
-    return toned
+    return cv2.LUT(image, np.rint(255 * values).astype(np.uint8)).reshape(image.shape)
 
 
 def jitter_colour(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> np.ndarray:

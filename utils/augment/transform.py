@@ -61,7 +61,7 @@ class SampleTransform:
         elastic: elastic deformation: standard deviation, in pixels of the crop, of the displacements of
             points 64 pixels apart; true is 8.
         grid: stretch or squeeze the rows and columns of cells of 64 pixels by up to this share; true is 0.3.
-        label_elastic: the same of the label alone, whose boundaries then are not learned to the pixel; true is 3.
+        label_elastic: as ``elastic``, of the label alone, for masks with uncertain boundaries; true is 3.
         blur: standard deviation of a Gaussian in pixels: true is 0 to 1.5, or [lowest, highest].
         brightness: raise or lower all channels by up to this share of the full range.
         contrast: multiply differences from the mean by a factor of up to 1 +- this.
