@@ -101,16 +101,7 @@ def read_mix(value: Sequence[str] | Mapping[str, Any] | None, path: str, found: 
         path: its JSON path.
         found: takes every mistake.
     """
-    names = list(Mixes.__dataclass_fields__)
-    if isinstance(value, Mapping):
-        if "mixup" in value:
-            found.add([Problem(f"{path}.mixup", _NO_MIXUP)])
-        written = {name: _spelt_out(item) for name, item in value.items() if name != "mixup"}
-    else:
-        written = {name: {} for name in value or ()}
-        for number, name in enumerate(value or ()):
-            if name not in names or list(value or ()).index(name) < number:
-                found.add([Problem(f"{path}[{number}]", _wrong_name(name, names))])
+    written = _named(value, path, found) if isinstance(value, Mapping) else _listed(value or (), path, found)
     if found.within(path):
         return Mixes()
     mixes = read_section(Mixes, written, path, found)
@@ -162,6 +153,22 @@ def check_mix_classes(classes: Sequence[str], mixes: Mixes, path: str) -> list[s
         return []
     hint = did_you_mean(unknown[0], classes) or f"; choose from: {', '.join(classes)}"
     return [Problem(f"{path}.class_paste.classes", f"there is no class '{unknown[0]}'{hint}")]
+
+
+def _named(value: Mapping[str, Any], path: str, found: Mistakes) -> dict[str, Any]:
+    """Return the options of each mix of an object."""
+    if "mixup" in value:
+        found.add([Problem(f"{path}.mixup", _NO_MIXUP)])
+    return {name: _spelt_out(item) for name, item in value.items()}
+
+
+def _listed(value: Sequence[str], path: str, found: Mistakes) -> dict[str, Any]:
+    """Return the options of each mix of a list, all by default."""
+    names = list(Mixes.__dataclass_fields__)
+    for number, name in enumerate(value):
+        if name not in names or name in value[:number]:
+            found.add([Problem(f"{path}[{number}]", _wrong_name(name, names))])
+    return {name: {} for name in value}
 
 
 def _spelt_out(value: Any) -> Any:
