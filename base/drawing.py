@@ -16,12 +16,14 @@ from utils.augment.transform import SampleTransform
 from utils.data.batch import LabelledImage
 from utils.data.cache import DiskCache, Item, MemoryCache
 from utils.data.class_histograms import images_of_classes, mask_histograms, rare_classes
+from utils.data.pairing import name_some
 from utils.dataset_info import DatasetInfo
 
 logger = logging.getLogger(__name__)
 
 # separate random stream, so that a sample is augmented alike with and without mixes
 _MIX_STREAM = 8
+_NAMED = 10  # classes that a message lists
 
 
 class Drawing(ABC):
@@ -87,10 +89,9 @@ class Drawing(ABC):
         if self.has_no_masks:
             raise ValueError(f"mix: the split '{self.split}' has no masks; labels are mixed with the images")
         if self.transform.mixes.class_paste is not None:
-            counted = (
-                f"{self.info.classes[i]} ({len(images)} images)" for i, images in self._paste_sources.items()
-            )
-            logger.info("class_paste: %s", ", ".join(counted))
+            sources = self._paste_sources.items()
+            counted = [f"{self.info.classes[index]} ({len(images)} images)" for index, images in sources]
+            logger.info("class_paste: %s", name_some(counted, _NAMED))
 
     @property
     def has_no_masks(self) -> bool:
@@ -169,10 +170,12 @@ class Drawing(ABC):
         images = images_of_classes(histograms, len(classes))
         absent = [classes[index] for index in wanted if not len(images[index])]
         if len(absent) == len(wanted):
-            names = ", ".join(absent)
+            names = name_some(absent, _NAMED)
             raise ValueError(f"mix.class_paste.classes: no image of the split '{self.split}' holds {names}")
         if absent:
-            logger.warning("mix.class_paste.classes: no image holds %s; not pasted", ", ".join(absent))
+            logger.warning(
+                "mix.class_paste.classes: no image holds %s; not pasted", name_some(absent, _NAMED)
+            )
         return {index: images[index] for index in wanted if len(images[index])}
 
 

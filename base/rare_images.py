@@ -8,9 +8,12 @@ import numpy as np
 
 from base.base_dataset import BaseDataSet
 from utils.data.class_histograms import images_of_classes, mask_histograms
+from utils.data.pairing import name_some
 from utils.data.repeat_factors import class_factors, epoch_length, factors_of_images
 
 logger = logging.getLogger(__name__)
+
+_NAMED = 10  # classes that a message lists
 
 
 def image_factors(dataset: BaseDataSet, threshold: float | None) -> np.ndarray:
@@ -37,13 +40,15 @@ def image_factors(dataset: BaseDataSet, threshold: float | None) -> np.ndarray:
     absent = [name for name, count in zip(names, holders, strict=True) if not count]
     if absent:
         logger.warning(
-            "sampler: no image holds %s; the order cannot make it more frequent", ", ".join(absent)
+            "sampler: no image holds %s; the order cannot make it more frequent", name_some(absent, _NAMED)
         )
     by_class = class_factors(holders, len(dataset), threshold)
     factors = factors_of_images(images, by_class.tolist(), len(dataset))
-    repeated = (f"{name} x{factor:.2f}" for name, factor in zip(names, by_class, strict=True) if factor > 1)
+    rarest = [
+        f"{names[index]} x{by_class[index]:.2f}" for index in np.argsort(-by_class) if by_class[index] > 1
+    ]
     logger.info(
         "sampler: %d samples from %d images; repeated: %s",
-        epoch_length(factors), len(dataset), ", ".join(repeated) or "no class",
+        epoch_length(factors), len(dataset), name_some(rarest, _NAMED) or "no class",
     )  # fmt: skip
     return factors
