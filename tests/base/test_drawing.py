@@ -139,8 +139,8 @@ def test_a_mix_writes_to_no_cached_image(cache):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [
-    {"num_workers": 1}, {"num_workers": 2}, {"num_workers": 2, "worker_type": "process"},
-    {"cache": "ram"}, {"cache": "disk", "num_workers": 1, "worker_type": "process"},
+    {"num_workers": 1}, {"cache": "ram", "num_workers": 2},
+    {"cache": "disk", "num_workers": 2, "worker_type": "process"},
 ])  # fmt: skip
 def test_batches_depend_neither_on_workers_nor_on_caches(tmp_path, options):
     args = {**camvid(tmp_path), "split": "train", "batch_size": 2, **EVERYTHING}
