@@ -51,9 +51,7 @@ class TrainingLoss(nn.Module, ABC):
         Returns:
             Scalars by name: ``loss``, which is minimised, and any of its parts, which are logged.
         """
-        heads = Heads(
-            _full(output.logits), *(tuple(map(_full, part)) for part in (output.aux, output.extra))
-        )
+        heads = Heads(_full(output.logits), *(tuple(map(_full, part)) for part in (output.aux, output.extra)))
         with torch.autocast(output.logits.device.type, enabled=False):
             return self._shares(heads, target, self.normalizer(target) if normalizer is None else normalizer)
 
