@@ -56,7 +56,7 @@ def load_teacher(
     with torch.random.fork_rng(devices=[]):
         network, own = _load(path, device, experiment.arch.type)
     if experiment.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     logger.info("Teacher: %s, weight %g, temperature %g", path, options.weight, options.temperature)
     return Teacher(network, own, info, options, source)
 

@@ -65,7 +65,10 @@ def test_other_classes_or_channels_are_one_line(info, message):
 
 def test_a_step_has_the_gradient_of_both_losses_however_it_is_accumulated(tmp_path):
     draw = torch.Generator().manual_seed(1)
-    images, target = torch.randn(4, 3, 16, 16, generator=draw), torch.randint(0, 3, (4, 16, 16), generator=draw)
+    images, target = (
+        torch.randn(4, 3, 16, 16, generator=draw),
+        torch.randint(0, 3, (4, 16, 16), generator=draw),
+    )
     target[0, :9] = 255
     gradients = []
     for size in (4, 2):
