@@ -8,7 +8,7 @@ from torch import Tensor
 
 from utils.dataset_info import IGNORE_INDEX
 
-_SHIFT = 16  # bits of a float32 that a bin leaves out: bins of 1 - p are at most 1/128 of it wide
+_SHIFT = 14  # bits of a float32 that a bin leaves out: bins of 1 - p are at most 1/512 of it wide
 _BINS = (int(np.float32(1).view(np.int32)) >> _SHIFT) + 1
 _LOWEST = 1e-6
 
