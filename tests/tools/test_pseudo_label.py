@@ -130,6 +130,9 @@ def test_mistakes_are_one_line(data, tmp_path, capsys):
         (str(tmp_path / "1"), *labelled(data), "--void", "10"): "the mask value 10 is given two meanings",
         (str(tmp_path / "2"), "--labelled", str(data / "labelled"), str(data / "masks")): "c.png: ",
     }
+    odd = tmp_path / "photo.dat"
+    odd.write_bytes((data / "images" / "a.png").read_bytes())
+    mistakes[(str(tmp_path / "3"), "-i", str(odd))] = "a data set reads no files that end in '.dat'"
     for (output, *more), text in mistakes.items():
         assert label(data, Path(output), *more) == 2
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -13,7 +13,8 @@ import torch
 from tqdm import tqdm
 
 from utils.data.labels import LabelTable
-from utils.errors import DataError, SegwrightError
+from utils.data.pairing import IMAGE_SUFFIXES
+from utils.errors import ConfigError, DataError, SegwrightError
 from utils.images.masks import read_mask
 from utils.images.read import read_image
 from utils.inference.confidence import ConfidenceHistogram, confident_labels
@@ -58,7 +59,7 @@ class PseudoLabelJob:
         value_range: (lowest, highest) value of 16-bit images, as in the training; ``None`` is the full range.
 
     Raises:
-        ConfigError: two images would be written to the same file.
+        ConfigError: two images would be written to the same file, or training reads no files of such a name.
     """
 
     def __init__(
@@ -75,6 +76,9 @@ class PseudoLabelJob:
         self.pairs, self.table = pairs, table
         self._range = None if value_range is None else (value_range[0], value_range[1])
         self.info = predictor.info
+        odd = [image.path for image in images if image.path.suffix.lower() not in IMAGE_SUFFIXES]
+        if odd:
+            raise ConfigError(f"--images: {odd[0]}: a data set reads no files that end in '{odd[0].suffix}'")
         names = name_outputs(images, ("mask",))
         self.items = [(image, PSEUDO / name) for image, name in zip(images, names, strict=True)]
         self.failed: dict[str, str] = {}
