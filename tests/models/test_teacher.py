@@ -143,7 +143,10 @@ def test_a_run_learns_from_a_teacher_and_goes_on_with_the_same_file_only(tmp_pat
     change = ["--resume", str(folder), "--set", "teacher.weight=2", "--device", "cpu"]
     assert train.main(change) == 2
     assert "teacher.weight: the run was started with None, now it says 2" in capsys.readouterr().err
-    make_checkpoint(teacher, REORDERED, seed=1)
-    assert train.main(["--resume", str(folder), "--extend", "2", "--device", "cpu"]) == 2
+    moved = ["--allow-change", "--set", f"teacher.model={teacher.rename(tmp_path / 'moved.pth')}"]
+    assert train.main(["--resume", str(folder), *moved, "--set", "trainer.epochs=2", "--device", "cpu"]) == 0
+    make_checkpoint(tmp_path / "moved.pth", REORDERED, seed=1)
+    capsys.readouterr()
+    assert train.main(["--resume", str(folder), "--extend", "3", "--device", "cpu"]) == 2
     error = capsys.readouterr().err
     assert error.count("error: ") == 1 and "is not the file that this run has learned from" in error
