@@ -144,7 +144,10 @@ def test_a_run_learns_from_a_teacher_and_goes_on_with_the_same_file_only(tmp_pat
     assert train.main(change) == 2
     assert "teacher.weight: the run was started with None, now it says 2" in capsys.readouterr().err
     moved = ["--allow-change", "--set", f"teacher.model={teacher.rename(tmp_path / 'moved.pth')}"]
-    assert train.main(["--resume", str(folder), *moved, "--set", "trainer.epochs=2", "--device", "cpu"]) == 0
+    moved += ["--set", "teacher.weight=3", "--set", "trainer.epochs=2", "--device", "cpu"]
+    assert train.main(["--resume", str(folder), *moved]) == 0
+    record = json.loads((folder / "metrics.jsonl").read_text().splitlines()[1])["train"]
+    assert record["loss"] == pytest.approx(record["loss_labels"] + 3 * record["loss_distillation"])
     make_checkpoint(tmp_path / "moved.pth", REORDERED, seed=1)
     capsys.readouterr()
     assert train.main(["--resume", str(folder), "--extend", "3", "--device", "cpu"]) == 2
