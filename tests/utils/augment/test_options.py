@@ -47,7 +47,7 @@ def test_erasing_is_a_probability_or_an_object(written, erasing):
     ({"mix": {"mixup": 0.5}}, "mix.mixup: not offered: it blends the pixels of two images"),
     ({"mix": {"cutmix": "often"}}, "mix.cutmix: expected an object or null, got 'often'"),
     ({"mix": {"cutmix": {"area": [0.5, 0.2]}}}, "mix.cutmix.area: 0.5 to 0.2 is no range"),
-    ({"mix": {"cutmix": {"alpha": 1}}}, "mix.cutmix.alpha: mix.cutmix has no such argument It takes: p, area"),
+    ({"mix": {"cutmix": {"alpha": 1}}}, "mix.cutmix.alpha: mix.cutmix has no such argument. It takes: p, area"),
     ({"mix": {"class_paste": {"classes": []}}}, "mix.class_paste.classes: no class is named"),
     ({"mix": {"class_paste": {"classes": "car"}}}, "mix.class_paste.classes: expected one of 'rare' or a list"),
     ({"mix": ["cutmix"], "val": True}, "mix: validation data (val is true) is never augmented"),
