@@ -6,7 +6,7 @@
 
 The rows stand in benchmarks/results.json: config, seed, figure, tolerance, and the sha256 of all metrics of the
 run that the claim comes from. A row is trained with its config and seed, and evaluated on complete images of its
-split. ``--fast`` trains a tenth of the epochs or little more, with a figure and a tolerance of its own: a change
+split. ``--fast`` trains a tenth of the epochs (more of few), with a figure and a tolerance of its own: a change
 that harms training shows within minutes. Exit code 1: the figure is below the tolerance, or training failed.
 """
 
