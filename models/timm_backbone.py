@@ -67,11 +67,15 @@ class TimmBackbone(Backbone):
                 error = caught
                 continue
             if len(found) != 1:
+                self.stride *= 2  # MobileViT v2 resizes its coarsest features to patches of 2x2
+                found = self._strides(in_channels, device)
+            if len(found) != 1:
                 raise ValueError(f"backbone: {PREFIX}{name} has features whose strides depend on the image")
             return found.pop()
         assert error is not None
+        plain = "; a plain ViT goes into ViTSeg or EoMT" if is_plain_vit(name) else ""
         raise ValueError(
-            f"backbone: {PREFIX}{name} does not take images of every size ({first_line(error)})"
+            f"backbone: {PREFIX}{name} does not take images of every size ({first_line(error)}){plain}"
         ) from error
 
     def _strides(self, in_channels: int, device: torch.device) -> set[tuple[int, ...]]:
@@ -132,6 +136,14 @@ def import_timm() -> Any:
         oldest = ".".join(map(str, _OLDEST))
         raise ValueError(f"needs timm {oldest} or later, found {timm.__version__}: {remedy}")
     return timm
+
+
+def is_plain_vit(name: str) -> bool:
+    """Return whether a network of timm has one grid of patches, and class and register tokens beside it."""
+    import timm
+
+    entry: Any = timm.model_entrypoint(name.partition(".")[0])
+    return entry.__module__.rpartition(".")[2] in ("vision_transformer", "eva", "deit")
 
 
 def _partition(net: nn.Module) -> int:
