@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from base.checks import check_classes, check_pairs, check_split
+from base.crops import CropsByEpoch
 from base.normalised import Normalised
 from base.sample import Described, Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
@@ -35,7 +36,7 @@ __all__ = ["BaseDataSet", "Sample", "SampleKey"]
 logger = logging.getLogger(__name__)
 
 
-class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
+class BaseDataSet(Described, CropsByEpoch, Normalised, Dataset[Any], ABC):
     """Base of every data set: a subclass declares the facts below and lists its files.
 
     Every random draw follows from (seed, epoch, index), so a sample is the same whichever worker makes it.
@@ -193,21 +194,21 @@ class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
             LabelError: the mask holds a value that is neither a class nor void.
         """
         rng = np.random.default_rng([self.seed, key.epoch, key.index])
-        index = key.index % len(self)
+        index, transform = key.index % len(self), self.transform_of(key.epoch)
         if self.cache is not None:
             image, label, image_id = self.cache[index]
-            geometry = self.transform.plan(label, rng)
+            geometry = transform.plan(label, rng)
         elif self._can_reduce(index):
             sample = self.files[index]
             label = self._load_label(sample, None)
-            geometry = self.transform.plan(label, rng)
+            geometry = transform.plan(label, rng)
             image = self._read_image(sample, geometry.reduction)
             check_pair(image, label, sample, geometry.reduction)
             image_id = sample.image_id
         else:
             image, label, image_id = self.load_checked(index)
-            geometry = self.transform.plan(label, rng)
-        image, label = self.transform.apply(image, label, geometry, self.info.fill_colour, rng, self.classes)
+            geometry = transform.plan(label, rng)
+        image, label = transform.apply(image, label, geometry, self.info.fill_colour, rng, self.classes)
         return LabelledImage(image, label, image_id)
 
     def load_checked(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
