@@ -25,9 +25,9 @@ def auxiliary_head(channels: int, num_classes: int) -> nn.Sequential:
     return head
 
 
-def with_auxiliary(model: nn.Module, logits: Tensor, features: Tensor) -> SegmentationOutput:
+def with_auxiliary(model: nn.Module, logits: Tensor, features: Tensor) -> Tensor | SegmentationOutput:
     """Return logits, in training with those of the model's ``aux``, a head on ``features`` or ``None``."""
     if model.aux is None or not model.training:
-        return SegmentationOutput(logits)
+        return logits
     assert isinstance(model.aux, nn.Module)
     return SegmentationOutput(logits, (model.aux(features),))

@@ -42,7 +42,7 @@ class DABNet(BaseModel):
         init_weights(self)
         self.aux = auxiliary_head(2 * 64 + in_channels, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         half = _half(images)
         quarter = _half(half)
         features = self.norm1(torch.cat([self.stem(images), half], dim=1))  # N, 35, H/2, W/2

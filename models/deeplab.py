@@ -94,7 +94,7 @@ class DeepLab(BaseModel):
             return {**arguments, "backbone": "xception_linear"}
         return dict(arguments)
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         low = self.reduce(features[self._low])  # N, 48, H/4, W/4
         high = resize_like(self.pyramid(features[-1]), low)  # N, 256, H/4, W/4

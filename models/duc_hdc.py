@@ -59,7 +59,7 @@ class DeepLab_DUC_HDC(BaseModel):
         _same_for_every_pixel(self.last[0], 16)
         self.aux = auxiliary_head(self.backbone.channels[-2], num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         low = self.reduce(features[1])  # N, 48, H/4, W/4
         high = self.up(self.pyramid(features[-1]))  # N, 256, H/4, W/4

@@ -72,7 +72,7 @@ class ENet(BaseModel):
         """Return the arguments of today for version 1, the template family's layout."""
         return {**arguments, "layout": "family"}
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = torch.cat([self.entrance(images), F.max_pool2d(images, 2)], dim=1)
         features = self.entrance_norm(features)  # N, 16, H/2, W/2
         features, place1 = self.down1(features)  # N, 64, H/4, W/4

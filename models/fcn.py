@@ -70,7 +70,7 @@ class _FCN(BaseModel):
             return nn.Identity()
         return _Bilinear(self.num_classes, factor, edge=border == "edge").requires_grad_(trained)
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         pool3, pool4, fc7 = self.backbone(images)
         score: Tensor = self.score_fr(fc7)  # N, C, H/32, W/32
         if self.skips >= 1:

@@ -73,7 +73,7 @@ class GCN(BaseModel):
         """Return the mistakes that the types of the arguments do not show."""
         return check_backbone(args, path)
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         scores = [level(features[i]) for level, i in zip(self.levels, self._indices, strict=True)]
         score = scores.pop()  # N, num_classes, H/32, W/32

@@ -62,7 +62,7 @@ class SegFormer(BaseModel):
             self.backbone.normalisation = Normalisation().for_channels(in_channels)
         self.aux = auxiliary_head(self.backbone.channels[2], num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         return with_auxiliary(self, self.head(features), features[2])  # N, num_classes, H/4, W/4
 

@@ -67,7 +67,7 @@ class SegNet(BaseModel):
         init_weights(self.decoder, self.classifier)
         self.aux = auxiliary_head(256, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features, places = images, []
         for stage in self.backbone.children():
             features, place = pool(stage(features))
@@ -124,7 +124,7 @@ class SegResNet(BaseModel):
         damp_residuals(self.decoder)
         self.aux = auxiliary_head(self.backbone.channels[-2], num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         place = pool(features[0])[1]  # cells of the stem's features: N, 64, H/4, W/4
         decoded = self.decoder(features[-1])  # N, 64, H/4, W/4

@@ -114,25 +114,26 @@ def create(name: str, in_channels: int, output_stride: int = 32, drop_path: floa
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             if "strict_img_size" in str(error):
                 continue
-            if "drop_path_rate" in str(error):
-                raise _not_skipping(name) from error
-            if dilated:
-                raise ValueError(
-                    f"output_stride: {PREFIX}{name} cannot be dilated to {output_stride}; a ResNet, ResNeXt, "
-                    "RegNet, ConvNeXt or EfficientNet of timm can"
-                ) from error
-            raise ValueError(f"backbone: {PREFIX}{name} gives no features ({first_line(error)})") from error
+            raise ValueError(_refusal(name, output_stride, error)) from error
         if skipped and not any(getattr(module, "drop_prob", 0) for module in net.modules()):
-            raise _not_skipping(name)
+            raise ValueError(_refusal(name, output_stride, None))
         return net
     raise AssertionError("timm refused an option that it was not given")
 
 
-def _not_skipping(name: str) -> ValueError:
-    return ValueError(
-        f"drop_path: timm has no stochastic depth for {name}; leave it out, or take a ConvNeXt, "
-        "EfficientNet, Swin or ResNet of timm"
-    )
+def _refusal(name: str, output_stride: int, error: Exception | None) -> str:
+    """Return which option a network of timm does not take, by timm's error; none: it ignored stochastic depth."""
+    if error is None or "drop_path_rate" in str(error):
+        return (
+            f"drop_path: timm has no stochastic depth for {name}; leave it out, or take a ConvNeXt, "
+            "EfficientNet, Swin or ResNet of timm"
+        )
+    if output_stride != 32:
+        return (
+            f"output_stride: {PREFIX}{name} cannot be dilated to {output_stride}; a ResNet, ResNeXt, "
+            "RegNet, ConvNeXt or EfficientNet of timm can"
+        )
+    return f"backbone: {PREFIX}{name} gives no features ({first_line(error)})"
 
 
 def import_timm() -> Any:

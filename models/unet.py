@@ -55,7 +55,7 @@ class UNet(BaseModel):
         self.outc = nn.Conv2d(widths[0], num_classes, 1)
         self.aux = auxiliary_head(widths[2] // factor, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         skips = [self.inc(images)]
         for down in self.down:
             skips.append(down(skips[-1]))
@@ -130,7 +130,7 @@ class UNetBackbone(BaseModel):
         """Return the arguments of today for version 1, whose decoder was affine."""
         return {**arguments, "decoder_norm": False}
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         found = self.backbone(images)
         f1, f2, f3, features = (found[i] for i in self._indices)  # strides 4, 8, 16, 32
         for up, skip in zip(self.up, (f3, f2, f1), strict=False):

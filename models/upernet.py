@@ -76,7 +76,7 @@ class UperNet(BaseModel):
         """Return the arguments of today for version 1, the template family's layout with 256 channels."""
         return {"fpn_channels": 256, **arguments, "layout": "family"}
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         found = self.backbone(images)
         features = [found[i] for i in self._indices]
         middle = features[2]  # stride 16

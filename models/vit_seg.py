@@ -68,7 +68,7 @@ class ViTSeg(BaseModel):
             raise ValueError("use_aux: its head is on the last but one of 'layers', and there is only one")
         self.aux = auxiliary_head(dim, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> SegmentationOutput:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         maps = self.backbone(images, self.layers)
         if isinstance(self.head, PyramidHead) and len(maps) == 1:
             maps = maps * LEVELS

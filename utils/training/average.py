@@ -33,7 +33,7 @@ class ExponentialAverage(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Take the weights of a step into the average; the first ones are copied."""
         decay = self.decay_at(int(self.n_averaged))
-        self.multi_avg_fn = get_ema_multi_avg_fn(decay)
+        self.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         super().update_parameters(model)
 
 
@@ -82,7 +82,7 @@ class LastEpochsAverage:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state, of a run without such an average too."""
-        self.epoch = state.get("swa_epoch", 0)
+        self.epoch = state.get("swa_epoch", 0) if state["ema"] else 0
         if self.epoch:
             self._average.module.load_state_dict(state["ema"])
             self._average.n_averaged.fill_(state["ema_updates"])

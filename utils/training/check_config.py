@@ -84,7 +84,8 @@ def model_and_config_do_not_both_bring_a_loss(experiment: Experiment) -> list[st
 @cross_check("trainer.ema_decay", "trainer.ema_ramp", "trainer.swa_epochs", "trainer.epochs")
 def one_average_of_weights(experiment: Experiment) -> list[str]:
     """A run keeps one average of its weights, over its steps or over its last epochs."""
-    options, problems = experiment.trainer, []
+    options = experiment.trainer
+    problems: list[str] = []
     if options.ema_ramp and options.ema_decay is None:
         problems.append(Problem("trainer.ema_ramp", "raises trainer.ema_decay, which is not set"))
     if options.swa_epochs and options.ema_decay is not None:
@@ -102,7 +103,7 @@ def crops_follow_a_schedule(experiment: Experiment) -> list[str]:
     key, schedule = "trainer.crop_schedule", experiment.trainer.crop_schedule
     if schedule is None:
         return []
-    problems = []
+    problems: list[str] = []
     shares = [share for share, _ in schedule]
     if not shares or shares != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] < 1:
         reason = f"the shares of the run {shares} are not rising numbers above 0 and below 1"
