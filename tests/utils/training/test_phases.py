@@ -119,7 +119,7 @@ def test_crops_follow_the_epoch_in_every_worker():
     assert largest_crop_epoch(TrainerSection(epochs=4), 2) == 2
     found = []
     for workers in ({}, {"num_workers": 2}, {"num_workers": 1, "worker_type": "process"}):
-        data = loader(num_images=2, **workers)
+        data = loader(num_images=2, mix={"cutmix": {"p": 1.0}, "mosaic": {"p": 1.0}}, **workers)
         data.schedule_crops(sizes)
         shapes = []
         for epoch in (1, 3, 4):
