@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 _SLOW_DATA = 0.3  # a larger share of the time spent waiting for data is logged
 
 
+class _Stopped(Exception):
+    """A signal ends a pass over the data that leaves no trace."""
+
+
 class Trainer(BaseTrainer):
     """Trains a model on its training loss, ``loss(logits) + aux_weight * sum(loss(a) for a in aux)`` unless it
     brings another (:meth:`base.base_model.BaseModel.build_criterion`); validates ``loss(logits)``.
@@ -39,7 +43,7 @@ class Trainer(BaseTrainer):
             self._carried |= teacher.facts
 
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
-        self.model.train()
+        self.phases.start_epoch(epoch)
         self._start_clock()
         title = f"Train {epoch}/{self.options.epochs}"
         with self._progress(title, len(self.train_loader), self.step) as bar:
@@ -48,6 +52,7 @@ class Trainer(BaseTrainer):
                 self._show(bar, len(group))
                 self.step_done(len(group))
         self._mention_slow_data()
+        self._end_training(epoch)
         return self.figures.compute()
 
     def _valid_epoch(self, epoch: int) -> dict[str, Any]:
@@ -62,6 +67,27 @@ class Trainer(BaseTrainer):
         self.log.image("val/image_target_prediction", panel.draw(), self.stepper.steps)
         logger.info("Validation: %s", figures.metrics().summary)
         return figures.compute()
+
+    # ---- the average of the last epochs ---------------------------------------------------------
+
+    def _end_training(self, epoch: int) -> None:
+        """Let the phases of the run end the training of an epoch.
+
+        Raises:
+            Interrupted: a signal came; the state was saved, and a resumed run does this again.
+        """
+        try:
+            self.phases.end_epoch(epoch, self._images_of(epoch), self.compute)
+        except _Stopped:
+            self._save_if_stopped()
+
+    def _images_of(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the images of all training batches of an epoch once more."""
+        self.train_loader.set_epoch(epoch)
+        for batch in self.train_data:
+            if self._stop.received is not None:
+                raise _Stopped
+            yield batch.images
 
     # ---- one step -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from base.crops import CropsByEpoch
 from base.sample import Sample, SampleKey, check_pair
 from utils.augment.mix import Pair, draw_box, paste_class, quadrants, replace_boxes
 from utils.augment.options import ClassPaste
@@ -26,13 +27,12 @@ _MIX_STREAM = 8
 _NAMED = 10  # classes that a message lists
 
 
-class Drawing(ABC):
+class Drawing(CropsByEpoch, ABC):
     """A data set whose samples follow from (seed, epoch, index), other samples mixed into them included."""
 
     files: list[Sample]
     split: str
     seed: int
-    transform: SampleTransform
     info: DatasetInfo
     cache: MemoryCache | DiskCache | None
 
@@ -68,12 +68,13 @@ class Drawing(ABC):
             LabelError: the mask holds a value that is neither a class nor void.
         """
         rng = np.random.default_rng([self.seed, key.epoch, key.index])
-        sample = self._draw(key.index % len(self), rng)
-        if self.transform.mixes.names:
+        transform = self.transform_of(key.epoch)
+        sample = self._draw(key.index % len(self), rng, transform)
+        if transform.mixes.names:
             mixing = np.random.default_rng([self.seed, key.epoch, key.index, _MIX_STREAM])
-            image, label = self._mix((sample.image, sample.label), key.index % len(self), mixing)
+            image, label = self._mix((sample.image, sample.label), key.index % len(self), mixing, transform)
             sample = sample._replace(image=image, label=label)
-        image, label = self.transform.finish(sample.image, sample.label, self.info.fill_colour, rng)
+        image, label = transform.finish(sample.image, sample.label, self.info.fill_colour, rng)
         return sample._replace(image=image, label=label)
 
     def prepare_mixes(self) -> None:
@@ -98,62 +99,64 @@ class Drawing(ABC):
         """True where samples are files, and none of them has a mask."""
         return bool(self.files) and all(sample.mask is None for sample in self.files)
 
-    def _draw(self, index: int, rng: np.random.Generator, around: int | None = None) -> LabelledImage:
+    def _draw(
+        self, index: int, rng: np.random.Generator, transform: SampleTransform, around: int | None = None
+    ) -> LabelledImage:
         """Read a sample and transform it; ``around`` is the class that a random crop is laid around."""
         if self.cache is not None:
             image, label, image_id = self.cache[index]
-            geometry = self.transform.plan(label, rng, around)
+            geometry = transform.plan(label, rng, around)
         elif self._can_reduce(index):
             sample = self.files[index]
             label = self._load_label(sample, None)
-            geometry = self.transform.plan(label, rng, around)
+            geometry = transform.plan(label, rng, around)
             image = self._read_image(sample, geometry.reduction)
             check_pair(image, label, sample, geometry.reduction)
             image_id = sample.image_id
         else:
             image, label, image_id = self.load_checked(index)
-            geometry = self.transform.plan(label, rng, around)
+            geometry = transform.plan(label, rng, around)
         fill, classes = self.info.fill_colour, self.info.classes
-        image, label = self.transform.apply(image, label, geometry, fill, rng, classes)
+        image, label = transform.apply(image, label, geometry, fill, rng, classes)
         return LabelledImage(image, label, image_id)
 
     # ---- mixes ----------------------------------------------------------------------------------
 
-    def _mix(self, pair: Pair, index: int, rng: np.random.Generator) -> Pair:
+    def _mix(self, pair: Pair, index: int, rng: np.random.Generator, transform: SampleTransform) -> Pair:
         """Apply each mix that is drawn; every draw, those of the other samples included, is made from ``rng``."""
-        mixes, size = self.transform.mixes, (pair[1].shape[0], pair[1].shape[1])
+        mixes, size = transform.mixes, (pair[1].shape[0], pair[1].shape[1])
         if mixes.mosaic is not None and rng.random() < mixes.mosaic.p:
             row, column = (
                 int(length * share) for length, share in zip(size, rng.uniform(0.25, 0.75, 2), strict=True)
             )
             boxes = [quadrants(size, (row, column))[place] for place in rng.permutation(4)[1:]]
-            pair = replace_boxes(pair, [(box, self._other(index, rng)) for box in boxes])
+            pair = replace_boxes(pair, [(box, self._other(index, rng, transform)) for box in boxes])
         if mixes.cutmix is not None and rng.random() < mixes.cutmix.p:
             box = draw_box(size, mixes.cutmix.area, rng)
-            pair = replace_boxes(pair, [(box, self._other(index, rng))])
+            pair = replace_boxes(pair, [(box, self._other(index, rng, transform))])
         if mixes.class_paste is not None and rng.random() < mixes.class_paste.p:
-            pair = self._paste(pair, index, rng)
+            pair = self._paste(pair, index, rng, transform)
         return pair
 
-    def _other(self, index: int, rng: np.random.Generator) -> Pair:
+    def _other(self, index: int, rng: np.random.Generator, transform: SampleTransform) -> Pair:
         """Draw another sample, transformed by draws of its own."""
         self._require_two()
         other = int(rng.integers(len(self) - 1))
-        sample = self._draw(other + (other >= index), rng)
+        sample = self._draw(other + (other >= index), rng, transform)
         return sample.image, sample.label
 
     def _require_two(self) -> None:
         if len(self) < 2:
             raise ValueError("mix: there is 1 image; a mix takes parts of at least 2")
 
-    def _paste(self, pair: Pair, index: int, rng: np.random.Generator) -> Pair:
+    def _paste(self, pair: Pair, index: int, rng: np.random.Generator, transform: SampleTransform) -> Pair:
         """Paste a class; the pair itself where no other image holds the class that is drawn."""
         sources = self._paste_sources
         chosen = int(rng.choice(list(sources)))
         others = sources[chosen][sources[chosen] != index]
         if not len(others):
             return pair
-        sample = self._draw(int(rng.choice(others)), rng, around=chosen)
+        sample = self._draw(int(rng.choice(others)), rng, transform, chosen)
         return paste_class(pair, (sample.image, sample.label), chosen)
 
     @functools.cached_property

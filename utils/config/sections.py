@@ -13,6 +13,7 @@ from utils.config.annotations import (
     PositiveFloat,
     PositiveInt,
     Range,
+    Side,
     Threads,
 )
 from utils.config.factory import Catalogue, Component, Problem
@@ -44,8 +45,8 @@ class OptimizerSection(Component):
         args: arguments of its constructor.
         differential_lr: the backbone learns at the learning rate times ``backbone_lr_factor``.
         backbone_lr_factor: factor of the backbone's learning rate.
-        layer_decay: learning rate of a layer over that of the layer after it, for models with layers in order
-            of depth (ViTSeg, EoMT); ``null`` is 1.
+        layer_decay: learning rate of a layer over that of the layer after it: blocks of a plain ViT, stages of
+            other backbones (heads are the last layer); ``null`` is 1.
         no_decay_norm_bias: no weight decay on normalisation layers and biases.
     """
 
@@ -114,6 +115,17 @@ class TrainerSection:
         accumulate_steps: batches whose gradients make one optimizer step.
         ema_decay: decay of an exponential moving average of the weights, which is then validated and saved
             too; ``null`` keeps none.
+        ema_ramp: let that decay rise over the first steps, as ``min(ema_decay, (1 + t) / (10 + t))`` after ``t``
+            steps, so that the average of a short run does not lag behind.
+        swa_epochs: epochs at the end of the run whose weights are averaged with equal parts (SWA); from the first
+            of them on, the average is validated and saved too, with batch norm's statistics estimated again on
+            the training images; 0 averages none.
+        bn_momentum: weight of a batch's statistics in the running ones of batch norm; ``null`` is the model's own,
+            mostly 0.1.
+        bn_freeze_from: share of the run after which batch norm keeps its running statistics and trains its weights
+            with them, from the next epoch on; ``null`` never.
+        crop_schedule: sides of the training crops in earlier parts of the run: ``[[0.5, 128], [0.8, 192]]`` is 128
+            pixels in the epochs that begin in its first half, 192 up to 0.8, then the data set's ``crop_size``.
         activation_checkpointing: train in less memory and more time: blocks of the model are computed again
             in the backward pass.
     """
@@ -134,6 +146,11 @@ class TrainerSection:
     clip_grad_norm: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
     ema_decay: Annotated[float, Range(0, 0.999999)] | None = None  # at 1 the average stays untrained
+    ema_ramp: bool = False
+    swa_epochs: NonNegativeInt = 0
+    bn_momentum: Annotated[float, Range(0, 1, exclusive_minimum=True)] | None = None
+    bn_freeze_from: Fraction | None = None
+    crop_schedule: list[tuple[Fraction, Side | tuple[Side, Side]]] | None = None
     activation_checkpointing: Annotated[bool, MAY_CHANGE] = False
 
 

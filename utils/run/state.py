@@ -147,6 +147,7 @@ _SCHEMA: dict[str, _Entry] = {
     "iters_per_epoch": _COUNT,
     "global_step": _COUNT,
     "ema_updates": _COUNT,
+    "swa_epoch": _COUNT,
     "optimizer": _Entry("the state of an optimizer", _is_optimizer),
     "lr_scheduler": _OBJECT,
     "scaler": _OBJECT,
@@ -156,5 +157,5 @@ _SCHEMA: dict[str, _Entry] = {
     "metrics": _Entry("an object, or None", _or_none(_is_object)),
     "rng": _Entry("the states of the random generators", _is_rng),
 }
-_OPTIONAL = ("arch", "architecture_version", "config", "crop_size", "dataset", "teacher")
+_OPTIONAL = ("arch", "architecture_version", "config", "crop_size", "dataset", "swa_epoch", "teacher")
 _OF_A_RUN = [name for name in _SCHEMA if name not in _OPTIONAL]
