@@ -15,19 +15,35 @@ from base.base_trainer import BaseTrainer
 from utils.data.batch import DeviceBatch
 from utils.report.sheets import PredictionPanel
 from utils.training.figures import RunningFigures
+from utils.training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
 _SLOW_DATA = 0.3  # a larger share of the time spent waiting for data is logged
 
 
+class _Stopped(Exception):
+    """A signal ends a pass over the data that leaves no trace."""
+
+
 class Trainer(BaseTrainer):
     """Trains a model on its training loss, ``loss(logits) + aux_weight * sum(loss(a) for a in aux)`` unless it
     brings another (:meth:`base.base_model.BaseModel.build_criterion`); validates ``loss(logits)``.
+
+    Args:
+        teacher: a trained network to learn from beside the labels; it takes no part in the validation.
+        parts: those of :class:`base.base_trainer.BaseTrainer`.
     """
 
+    def __init__(self, *, teacher: Teacher | None = None, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.teacher = teacher
+        if teacher is not None:
+            self.training_loss = teacher.criterion(self.training_loss)
+            self._carried |= teacher.facts
+
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
-        self.model.train()
+        self.phases.start_epoch(epoch)
         self._start_clock()
         title = f"Train {epoch}/{self.options.epochs}"
         with self._progress(title, len(self.train_loader), self.step) as bar:
@@ -36,6 +52,7 @@ class Trainer(BaseTrainer):
                 self._show(bar, len(group))
                 self.step_done(len(group))
         self._mention_slow_data()
+        self._end_training(epoch)
         return self.figures.compute()
 
     def _valid_epoch(self, epoch: int) -> dict[str, Any]:
@@ -51,6 +68,27 @@ class Trainer(BaseTrainer):
         logger.info("Validation: %s", figures.metrics().summary)
         return figures.compute()
 
+    # ---- the average of the last epochs ---------------------------------------------------------
+
+    def _end_training(self, epoch: int) -> None:
+        """Let the phases of the run end the training of an epoch.
+
+        Raises:
+            Interrupted: a signal came; the state was saved, and a resumed run does this again.
+        """
+        try:
+            self.phases.end_epoch(epoch, self._images_of(epoch), self.compute)
+        except _Stopped:
+            self._save_if_stopped()
+
+    def _images_of(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the images of all training batches of an epoch once more."""
+        self.train_loader.set_epoch(epoch)
+        for batch in self.train_data:
+            if self._stop.received is not None:
+                raise _Stopped
+            yield batch.images
+
     # ---- one step -------------------------------------------------------------------------------
 
     def train_step(self, group: Sequence[DeviceBatch]) -> None:
@@ -63,15 +101,24 @@ class Trainer(BaseTrainer):
             NonFiniteError: a loss or a gradient is not finite; the weights are unchanged.
         """
         self.model.set_progress(self._progress_of_run())
-        parts = [self.training_loss.normalizer(batch.target) for batch in group]
+        targets = [batch.target if self.teacher is None else self.teacher.target(batch) for batch in group]
+        parts = [self.training_loss.normalizer(target) for target in targets]
         normalizer = torch.stack(parts).sum(dim=0)
-        for batch, part in zip(group, parts, strict=True):
+        for batch, target, part in zip(group, targets, parts, strict=True):
+            taught = self._taught(batch)  # first, while no activations are kept
             output = self.compute(self.forward, batch.images)
-            losses = self.training_loss(output, batch.target, normalizer)
+            losses = self.training_loss(output._replace(extra=output.extra + taught), target, normalizer)
             self.stepper.backward(losses["loss"], batch.image_ids)
             self.figures.add_losses(losses, normalizer.ravel()[0], part.ravel()[0])
             self.figures.add_prediction(output.logits, batch.target)
         self.stepper.step()
+
+    def _taught(self, batch: DeviceBatch) -> tuple[Tensor, ...]:
+        """Return the logits of the teacher, if there is one."""
+        if self.teacher is None:
+            return ()
+        with self.precision.autocast():
+            return (self.teacher.logits(batch.images),)
 
     @torch.inference_mode()
     def validate_batch(self, model: nn.Module, batch: DeviceBatch, figures: RunningFigures) -> Tensor:

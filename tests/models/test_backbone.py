@@ -109,3 +109,23 @@ def test_a_missing_or_old_timm_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match=r"needs timm: pip install -r requirements/timm\.txt"):
         build_backbone("timm/test_convnext", 3, False)
+
+
+STAGES = {
+    "resnet18": {"stem": 0, "layer1": 1, "layer2": 2, "layer3": 3, "layer4": 4},
+    "timm/test_convnext": {"net.stem_0": 0, "net.stages_0": 0, "net.stages_1": 1, "net.stages_3": 3},
+    "timm/test_efficientnet": {"net.conv_stem": 0, "net.blocks.0": 0},
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_stages_of_layer_decay_follow_the_features(name):
+    backbone = build_backbone(name, 2, False).train()
+    backbone.get_submodule(next(iter(STAGES[name]))).eval()  # as a frozen part is
+    modes = [module.training for module in backbone.modules()]
+    found = {key: backbone.layer_of(key) for key, _ in backbone.named_parameters()}
+    assert modes == [module.training for module in backbone.modules()]
+    for part, stage in STAGES[name].items():
+        assert {layer for key, layer in found.items() if key.startswith(f"{part}.")} == {stage}
+    assert set(found.values()) == set(range(backbone.num_layers))
+    assert backbone._stages.keys() == found.keys()

@@ -20,6 +20,7 @@ from utils.dataset_info import DatasetInfo
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.folder import RunFolder
 from utils.training.figures import RunningFigures
+from utils.training.phases import largest_crop_epoch
 from utils.training.process import any_image_size
 from utils.training.saves import Saves
 from utils.training.stepper import Stepper
@@ -144,7 +145,8 @@ def _steps_left(trainer: StepwiseTrainer) -> int:
 
 def _train(trainer: StepwiseTrainer, steps: int) -> None:
     trainer.step = 0
-    groups = trainer.train_groups(trainer.epoch)  # kept, because a run too prepares batches ahead
+    epoch = largest_crop_epoch(trainer.options, trainer.epoch)
+    groups = trainer.train_groups(epoch)  # kept, because a run too prepares batches ahead
     group = _timed("the batches of one step", lambda: next(groups))
 
     def take_steps() -> None:
