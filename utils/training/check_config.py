@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from utils.config.auto_batch import BATCH, EFFECTIVE, STEPS, batch_problems
 from utils.config.factory import Catalogue, Problem, find, show
 from utils.config.sections import Experiment, cross_check
 from utils.errors import ConfigError
@@ -79,9 +80,16 @@ def model_and_config_do_not_both_bring_a_loss(experiment: Experiment) -> list[st
     return [Problem(key, f"{show(value)} {reason}") for key, value in given.items() if value is not None]
 
 
+@cross_check(BATCH, EFFECTIVE, STEPS, "val_loader.args.batch_size")
+def batches_make_up_a_step(experiment: Experiment) -> list[str]:
+    """The images of a step are those of its batches."""
+    return batch_problems(experiment)
+
+
 CHECKS = (
     name_is_a_folder,
     monitored_figure_is_logged,
     plateau_follows_the_monitor,
     model_and_config_do_not_both_bring_a_loss,
+    batches_make_up_a_step,
 )
