@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
         if args.plot_lr is not None:
             return plot_learning_rates(experiment, args.plot_lr)
+        if args.find_lr or args.estimate:
+            return try_out(args, experiment, checkpoint)
         origin = older_state(args.resume, folder, checkpoint)
         trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
     if checkpoint is not None:
@@ -71,6 +73,24 @@ def run(args: argparse.Namespace) -> int:
     else:
         branch_off(trainer.run, origin, checkpoint)
         trainer.train()
+    return 0
+
+
+def try_out(args: argparse.Namespace, experiment: Experiment, checkpoint: Mapping[str, Any] | None) -> int:
+    """Search the learning rate, or estimate the run, on a trainer of which nothing is kept."""
+    from utils.report.range_test import report_range_test
+    from utils.run.scratch import in_scratch
+    from utils.training.continuation import continue_run
+    from utils.training.estimate import report_estimate
+
+    with in_scratch(experiment) as trial:
+        trainer = build_trainer(trial, args.device, check_only=True, checkpoint=checkpoint)
+        if checkpoint is not None:
+            continue_run(trainer, checkpoint, experiment)
+        if args.estimate:
+            report_estimate(trainer, experiment)
+        else:
+            report_range_test(trainer, experiment, args.output)
     return 0
 
 

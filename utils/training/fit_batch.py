@@ -22,6 +22,7 @@ from utils.system.allocator import return_freed_memory
 from utils.system.cli import is_out_of_memory
 from utils.training.dry_run import StepwiseTrainer
 from utils.training.schedule import Schedule
+from utils.training.trial import cached_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class CpuProbe(_Steps):
         now, left = memory.resident(), memory.available()
         if now is None or left is None or not memory.reset_peak():
             raise ConfigError(f"{BATCH}: 'auto' cannot measure the memory of this system; give a number")
-        self.budget = now + int(_SHARE * left) - _cached_bytes(trainer, experiment)
+        self.budget = now + int(_SHARE * left) - cached_bytes(trainer, experiment)
 
     def peak(self, batch: int) -> int | None:
         _release()
@@ -209,17 +210,6 @@ class GpuProbe(_Steps):
 
 def _probe_of(trainer: ProbedTrainer, experiment: Experiment) -> Probe:
     return (GpuProbe if trainer.device.type == "cuda" else CpuProbe)(trainer, experiment)
-
-
-def _cached_bytes(trainer: Any, experiment: Experiment) -> int:
-    """Return the memory that ``"cache": "ram"`` will take, by the size of the first image."""
-    train, val = experiment.train_loader, experiment.val_loader or experiment.train_loader
-    total = 0
-    for component, loader in ((train, trainer.train_loader), (val, trainer.val_loader)):
-        if loader is not None and component.args.get("cache") == "ram":
-            image, label, _ = loader.dataset.load_checked(0)
-            total += len(loader.dataset) * (image.nbytes + label.nbytes)
-    return total
 
 
 @contextmanager
