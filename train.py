@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config.file import ConfigSource, read_config
-from utils.run.arguments import add_resume_arguments, add_trial_arguments, parse_run, refuse_contradictions
+from utils.run.arguments import add_run_arguments, parse_run, refuse_contradictions
 from utils.system import cli
 
 if TYPE_CHECKING:
@@ -31,14 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.make_parser("Train a segmentation model from one config file.")
-    add = parser.add_argument
-    add("-c", "--config", help="config file (default: config.json)")
-    add_resume_arguments(parser)
-    add("-d", "--device", help="cpu, cuda, cuda:1, or GPU numbers: 0,1")
-    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a key of the config")
-    add_trial_arguments(parser)
-    add("--trust", action="store_true", help="import classes outside the catalogue that a checkpoint names")
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_run_arguments(parser)
     return parse_run(parser, argv)
 
 
@@ -83,14 +76,12 @@ def try_out(args: argparse.Namespace, experiment: Experiment, checkpoint: Mappin
     from utils.training.continuation import continue_run
     from utils.training.estimate import report_estimate
 
+    report = report_estimate if args.estimate else partial(report_range_test, output=args.output)
     with in_scratch(experiment) as trial:
         trainer = build_trainer(trial, args.device, check_only=True, checkpoint=checkpoint)
         if checkpoint is not None:
             continue_run(trainer, checkpoint, experiment)
-        if args.estimate:
-            report_estimate(trainer, experiment)
-        else:
-            report_range_test(trainer, experiment, args.output)
+        report(trainer, experiment)
     return 0
 
 

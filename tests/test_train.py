@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 import train
 from tests.conftest import ROOT
 from utils.run.checkpoint import load_checkpoint
+from utils.training.find_lr import find_lr
 from utils.training.fit_batch import CpuProbe
 
 CONFIG = {
@@ -454,6 +456,25 @@ def test_a_batch_of_one_that_does_not_fit_is_one_line(config, tmp_path, capsys, 
     (line,) = (line for line in error.splitlines() if line.startswith("error: "))
     assert code == 2 and "'auto' finds none: training on 1 image does not fit into the" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.json"]
+
+
+@pytest.mark.slow
+def test_the_range_test_and_the_estimate_keep_nothing_but_the_picture(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("utils.report.range_test.find_lr", partial(find_lr, steps=12))
+    arguments = ["-c", str(config), "--device", "cpu"]
+    assert train.main([*arguments, "--estimate"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
+    words = capsys.readouterr().err
+    assert "Time: about" in words and "for 2 epochs: 6 steps of" in words
+    assert "Memory: " in words and "Disk: at most 3 checkpoints" in words
+    assert train.main([*arguments, "--find-lr", "--output", str(tmp_path)]) == 0
+    assert "uggest" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["find_lr.png", "tiny.json"]
+    assert train.main([*arguments, "--set", "trainer.epochs=1"]) == 0
+    kept = sorted(tmp_path.rglob("*"))
+    resumed = ["--resume", str(run_dir(tmp_path)), "--extend", "3", "--estimate", "--device", "cpu"]
+    assert train.main(resumed) == 0
+    assert "for 2 epochs: 6 steps of" in capsys.readouterr().err and kept == sorted(tmp_path.rglob("*"))
 
 
 def test_an_empty_name_of_a_plot_does_not_start_a_run(config, capsys, tmp_path):

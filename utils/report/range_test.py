@@ -45,8 +45,8 @@ def report_range_test(trainer: RangedTrainer, experiment: Experiment, output: st
         logger.info("No suggestion: the loss falls at none of them. Nothing but the picture was kept.")
         return
     logger.info(
-        "Suggested optimizer.args.lr: %.2g, where the smoothed loss falls fastest (the config has %s). Nothing but "
-        "the picture was kept.", result.suggestion, experiment.optimizer.args.get("lr", "none"),
+        "Suggested optimizer.args.lr: %.2g, where the smoothed loss falls fastest (the config has %s). Nothing "
+        "but the picture was kept.", result.suggestion, experiment.optimizer.args.get("lr", "none"),
     )  # fmt: skip
 
 

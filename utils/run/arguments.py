@@ -11,7 +11,19 @@ _INSTEAD = ("check", "print_config", "plot_lr", "find_lr", "estimate")
 _OF_A_RUN = ("resume", "extend", "allow_change")  # which --find-lr does not read
 
 
-def add_resume_arguments(parser: argparse.ArgumentParser) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of train.py to a parser."""
+    add = parser.add_argument
+    add("-c", "--config", help="config file (default: config.json)")
+    _add_resume_arguments(parser)
+    add("-d", "--device", help="cpu, cuda, cuda:1, or GPU numbers: 0,1")
+    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a key of the config")
+    _add_trial_arguments(parser)
+    add("--trust", action="store_true", help="import classes outside the catalogue that a checkpoint names")
+    add("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_resume_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that continue a run to a parser."""
     add = parser.add_argument
     add("-r", "--resume", metavar="PATH|auto", help="run folder or checkpoint to continue; auto: the newest")
@@ -20,7 +32,7 @@ def add_resume_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --resume: keys of the config that differ take effect, or are refused by name")  # fmt: skip
 
 
-def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_trial_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that look at a run instead of training it; nothing of them is kept."""
     add = parser.add_argument
     add("--check", action="store_true", help="try two steps, a validation and a checkpoint, keep nothing")
@@ -37,7 +49,7 @@ def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line with the options of :func:`add_resume_arguments` and ``--set``."""
+    """Parse a command line with the options of :func:`add_run_arguments`."""
     args = parser.parse_args(argv)
     if args.extend is not None:
         if args.resume is None:

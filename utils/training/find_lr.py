@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch.optim import Optimizer
@@ -58,6 +58,8 @@ class RangedTrainer(StepwiseTrainer, Protocol):
 
     stepper: Stepper
 
+    @property
+    def model(self) -> Any: ...
     @property
     def figures(self) -> RunningFigures: ...
     @property
