@@ -461,6 +461,7 @@ def test_a_batch_of_one_that_does_not_fit_is_one_line(config, tmp_path, capsys, 
 @pytest.mark.slow
 def test_the_range_test_and_the_estimate_keep_nothing_but_the_picture(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("utils.report.range_test.find_lr", partial(find_lr, steps=12))
+    monkeypatch.setattr("utils.training.estimate._SECONDS", 0.0)
     arguments = ["-c", str(config), "--device", "cpu"]
     assert train.main([*arguments, "--estimate"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]

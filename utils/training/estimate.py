@@ -124,9 +124,10 @@ def log_estimate(result: Estimate | None, trainer: StepwiseTrainer, experiment: 
         logger.info("Nothing to estimate: no training step is left of %d epochs", options.epochs)
         return
     logger.info(
-        "Time: %s%s for %d epochs: %d steps of %.3g s, %d validations of %.3g s",
-        "at most " if options.early_stop else "", duration(result.seconds), result.epochs, result.steps,
-        result.step_seconds, result.validations, result.validation_seconds,
+        "Time: %s%s for %s: %s of %.3g s, %s of %.3g s",
+        "at most " if options.early_stop else "", duration(result.seconds), _count(result.epochs, "epoch"),
+        _count(result.steps, "step"), result.step_seconds,
+        _count(result.validations, "validation"), result.validation_seconds,
     )  # fmt: skip
     cached, left = cached_bytes(trainer, experiment), memory.available()
     logger.info(
@@ -202,6 +203,10 @@ def _time_validation(trainer: StepwiseTrainer, clock: Clock) -> float:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _size(count: float) -> str:
