@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
         if args.plot_lr is not None:
             return plot_learning_rates(experiment, args.plot_lr)
-        if args.find_lr or args.estimate:
+        if args.is_trial:
             return try_out(args, experiment, checkpoint)
         origin = older_state(args.resume, folder, checkpoint)
         trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
@@ -126,6 +126,7 @@ def build_trainer(
     from dataloaders.build import build_loaders
     from models.build import recorded_version
     from models.start import start_model
+    from models.teacher import load_teacher
     from trainer import Trainer
     from utils.losses.build import build_criterion
     from utils.run.folder import open_run
@@ -140,20 +141,19 @@ def build_trainer(
     train_loader, val_loader = build_loaders(experiment)
     model = start_model(experiment, train_loader, val_loader, checkpoint)
     model = model.to(memory_format=process.layout).to(process.device)
-    info, dataset = train_loader.info, train_loader.dataset
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
-    criterion = build_criterion(experiment, info, dataset).to(process.device)
+    criterion = build_criterion(experiment, train_loader.info, train_loader.dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
-    version = recorded_version(experiment.arch, checkpoint)
-    carried = {"architecture_version": version, "versions": versions(), **dataset.transform.facts}
-    carried |= {"arch": plain["arch"], "config": plain}
+    carried = {"architecture_version": recorded_version(experiment.arch, checkpoint), "versions": versions()}
+    carried |= {**train_loader.dataset.transform.facts, "arch": plain["arch"], "config": plain}
+    teacher = load_teacher(experiment, train_loader.info, process.device, checkpoint)
     run = open_run(options.save_dir, experiment.name, plain, folder, temporary=check_only)
     return Trainer(
         model=model, criterion=criterion, optimizer=optimizer, schedule=schedule, train_loader=train_loader,
         val_loader=val_loader, options=options, run=run, devices=process.devices, precision=process.precision,
-        carried=carried, channels_last=experiment.channels_last, compile_model=experiment.compile,
+        carried=carried, channels_last=experiment.channels_last, compile_model=experiment.compile, teacher=teacher,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from base.base_trainer import BaseTrainer
 from utils.data.batch import DeviceBatch
 from utils.report.sheets import PredictionPanel
 from utils.training.figures import RunningFigures
+from utils.training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,18 @@ _SILENCE = 600.0  # seconds in a long epoch after which the log says how far it 
 class Trainer(BaseTrainer):
     """Trains a model on its training loss, ``loss(logits) + aux_weight * sum(loss(a) for a in aux)`` unless it
     brings another (:meth:`base.base_model.BaseModel.build_criterion`); validates ``loss(logits)``.
+
+    Args:
+        teacher: a trained network to learn from beside the labels; it takes no part in the validation.
+        parts: those of :class:`base.base_trainer.BaseTrainer`.
     """
+
+    def __init__(self, *, teacher: Teacher | None = None, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.teacher = teacher
+        if teacher is not None:
+            self.training_loss = teacher.criterion(self.training_loss)
+            self._carried |= teacher.facts
 
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         self.model.train()
@@ -63,15 +75,24 @@ class Trainer(BaseTrainer):
             NonFiniteError: a loss or a gradient is not finite; the weights are unchanged.
         """
         self.model.set_progress(self._progress_of_run())
-        parts = [self.training_loss.normalizer(batch.target) for batch in group]
+        targets = [batch.target if self.teacher is None else self.teacher.target(batch) for batch in group]
+        parts = [self.training_loss.normalizer(target) for target in targets]
         normalizer = torch.stack(parts).sum(dim=0)
-        for batch, part in zip(group, parts, strict=True):
+        for batch, target, part in zip(group, targets, parts, strict=True):
+            taught = self._taught(batch)  # first, while no activations are kept
             output = self.compute(self.forward, batch.images)
-            losses = self.training_loss(output, batch.target, normalizer)
+            losses = self.training_loss(output._replace(extra=output.extra + taught), target, normalizer)
             self.stepper.backward(losses["loss"], batch.image_ids)
             self.figures.add_losses(losses, normalizer.ravel()[0], part.ravel()[0])
             self.figures.add_prediction(output.logits, batch.target)
         self.stepper.step()
+
+    def _taught(self, batch: DeviceBatch) -> tuple[Tensor, ...]:
+        """Return the logits of the teacher, if there is one."""
+        if self.teacher is None:
+            return ()
+        with self.precision.autocast():
+            return (self.teacher.logits(batch.images),)
 
     @torch.inference_mode()
     def validate_batch(self, model: nn.Module, batch: DeviceBatch, figures: RunningFigures) -> Tensor:

@@ -107,9 +107,15 @@ def test_check_leaves_nothing_behind(config, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, workers):
+@pytest.mark.parametrize(("workers", "options"), [(0, {}), (2, {
+    "mix": ["mosaic", "cutmix", "class_paste"], "sampler": "rare_classes", "sampler_threshold": 1, "erase": 0.5,
+    "gamma": True, "color_p": 0.5, "label_elastic": 2, "repeat": 2,
+})])  # fmt: skip
+def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, workers, options, monkeypatch):
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
     setting = ["--set", f"train_loader.args.num_workers={workers}", "--set", "trainer.epochs=3"]
+    for name, value in options.items():
+        setting += ["--set", f"train_loader.args.{name}={json.dumps(value)}"]
     assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
     whole = run_dir(tmp_path, "whole")
     process = start("-c", config, *setting, "--set", "trainer.log_per_iter=1")
@@ -419,6 +425,7 @@ def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch
 AUTO = ["--set", "train_loader.args.batch_size=auto", "--set", "trainer.effective_batch=8"]
 
 
+@pytest.mark.slow
 def test_a_chosen_batch_is_recorded_equals_the_same_number_and_is_not_chosen_again(
     config, tmp_path, monkeypatch
 ):

@@ -73,6 +73,22 @@ class SchedulerSection(Component):
 
 
 @dataclass(frozen=True)
+class TeacherSection:
+    """A trained model whose class probabilities are learned beside the labels.
+
+    Attributes:
+        model: checkpoint, run folder, or ONNX file of ``export.py``; its classes must be those of the data, in any
+            order.
+        weight: factor of the divergence from the teacher's probabilities.
+        temperature: divisor of both models' logits.
+    """
+
+    model: str
+    weight: PositiveFloat = 1.0
+    temperature: Annotated[float, Range(0.1, 100)] = 2.0
+
+
+@dataclass(frozen=True)
 class TrainerSection:
     """Length, saving, monitoring and logging of a run.
 
@@ -144,6 +160,7 @@ class Experiment:
         ignore_index: a check only: each data set maps its void values to 255 itself.
         class_weights: one number per class for the loss, or the rule that computes them from the training masks.
         init_from: a checkpoint whose weights start the run, matched by name and class name.
+        teacher: a trained model to learn from (distillation); ``null`` is none.
         seed: start of every random draw.
         deterministic: refuse operations whose result differs from call to call.
         precision: arithmetic; ``auto`` is bf16 where the hardware has it, fp16 on older GPUs, else fp32.
@@ -172,6 +189,7 @@ class Experiment:
     ignore_index: Annotated[int, MAY_CHANGE] = IGNORE_INDEX
     class_weights: list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None = None
     init_from: str | None = None
+    teacher: TeacherSection | None = None
     seed: NonNegativeInt = 0
     deterministic: bool = False
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

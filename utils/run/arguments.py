@@ -49,8 +49,12 @@ def _add_trial_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line with the options of :func:`add_run_arguments`."""
+    """Parse a command line with the options of :func:`add_run_arguments`.
+
+    ``is_trial`` says whether a trainer is tried of which nothing is kept.
+    """
     args = parser.parse_args(argv)
+    args.is_trial = args.find_lr or args.estimate
     if args.extend is not None:
         if args.resume is None:
             parser.error("--extend lengthens a run; name it with --resume")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _CROPS = (256, 512)  # smallest and largest side of a crop, where the images allow it
-_BATCH_PIXELS = 8 * 256**2  # of one training step
+_BATCH_PIXELS = 4 * 256**2  # of one training step
 _STEPS = {True: 600, False: 1600}  # optimizer steps: two classes, more classes
 _STEPS_PER_EPOCH = 40  # at least, by several passes over a small set
 _EPOCHS = {True: 4, False: 8}  # at least: of whole images, of crops

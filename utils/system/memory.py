@@ -35,6 +35,11 @@ def peak() -> int | None:
     return most if sys.platform == "darwin" else most * 1024
 
 
+def reserved() -> int | None:
+    """Return the bytes of address space that the process has for data, used or not; ``None`` if unknown."""
+    return _status("VmData")
+
+
 def reset_peak() -> bool:
     """Let :func:`peak` count from now on; return False where the system does not allow it."""
     try:
@@ -57,8 +62,8 @@ def available() -> int | None:
 
 
 @contextmanager
-def limited_to(growth: int) -> Iterator[None]:
-    """Let an allocation fail inside the block that would make the process grow by more than ``growth`` bytes.
+def limited_to(size: int) -> Iterator[None]:
+    """Let an allocation fail inside the block that would make :func:`reserved` more than ``size`` bytes.
 
     Without it, the kernel would kill the process. Where there are no such limits, the block runs without.
     """
@@ -67,12 +72,9 @@ def limited_to(growth: int) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    before, taken = resource.getrlimit(resource.RLIMIT_DATA), _status("VmData")
-    if taken is None:
-        yield
-        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in before if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min([taken + growth, *limits]), before[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (min([size, *limits]), before[1]))
     try:
         yield
     finally:

@@ -33,7 +33,7 @@ _OF_THE_FIGURES = (
     "train_loader.args.val_split",
     "train_loader.args.split",
 )
-_OF_THE_LOSS = ("loss", "class_weights", "trainer.aux_weight")
+_OF_THE_LOSS = ("loss", "class_weights", "trainer.aux_weight", "teacher")
 _OF_THE_RATES = (
     "lr_scheduler",
     "trainer.epochs",

@@ -74,6 +74,7 @@ def fit_batch(experiment: Experiment, build: Callable[[Experiment], Any]) -> Exp
             trainer.run.close()
             del trainer
             _release()
+            memory.reset_peak()  # so that --check and --estimate show the memory of the run
     logger.info(
         "%s auto: %d images, %s %d (%s %d); training takes %.2f of %.2f GiB",
         BATCH, batch, STEPS, effective // batch, EFFECTIVE, effective, peak / 2**30, budget / 2**30,
@@ -165,18 +166,17 @@ class CpuProbe(_Steps):
     def __init__(self, trainer: ProbedTrainer, experiment: Experiment) -> None:
         super().__init__(trainer, experiment)
         _release()
-        now, left = memory.resident(), memory.available()
-        if now is None or left is None or not memory.reset_peak():
+        now, reserved, left = memory.resident(), memory.reserved(), memory.available()
+        if now is None or reserved is None or left is None or not memory.reset_peak():
             raise ConfigError(f"{BATCH}: 'auto' cannot measure the memory of this system; give a number")
-        self.budget = now + int(_SHARE * left) - cached_bytes(trainer, experiment)
+        growth = max(0, int(_SHARE * left) - cached_bytes(trainer, experiment))
+        self.budget, self.most_reserved = now + growth, reserved + growth
 
     def peak(self, batch: int) -> int | None:
         _release()
         memory.reset_peak()
-        now = memory.resident()
-        assert now is not None
         try:
-            with memory.limited_to(max(0, self.budget - now)):
+            with memory.limited_to(self.most_reserved):
                 self.take(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) and not str(error).startswith("could not create"):  # oneDNN

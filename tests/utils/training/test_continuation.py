@@ -146,8 +146,9 @@ REFUSED = {
     "optimizer.layer_decay": {"optimizer.layer_decay": 0.9},
     "optimizer.no_decay_norm_bias": {"optimizer.no_decay_norm_bias": True},
 }
-# a value other than the default needs several GPUs or minutes of a compiler; both are read when the run is built
-SEEN_ELSEWHERE = {"use_synch_bn", "compile"}
+# a value other than the default needs several GPUs or minutes of a compiler; both are read when the run is built.
+# A teacher is a file: tests/models/test_teacher.py
+SEEN_ELSEWHERE = {"use_synch_bn", "compile", "teacher"}
 
 
 def keys_of(section: type, path: str = "") -> dict[str, Any]:
