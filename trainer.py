@@ -20,6 +20,7 @@ from utils.training.teacher import Teacher
 logger = logging.getLogger(__name__)
 
 _SLOW_DATA = 0.3  # a larger share of the time spent waiting for data is logged
+_SILENCE = 600.0  # seconds in a long epoch after which the log says how far it is
 
 
 class _Stopped(Exception):
@@ -45,8 +46,7 @@ class Trainer(BaseTrainer):
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         self.phases.start_epoch(epoch)
         self._start_clock()
-        title = f"Train {epoch}/{self.options.epochs}"
-        with self._progress(title, len(self.train_loader), self.step) as bar:
+        with self._progress(self._title(), len(self.train_loader), self.step) as bar:
             for group in self.train_groups(epoch):
                 self.train_step(group)
                 self._show(bar, len(group))
@@ -59,11 +59,11 @@ class Trainer(BaseTrainer):
         model = self.evaluated()
         figures = RunningFigures(self.info.classes, self.device)
         panel = PredictionPanel(self.info)
-        title = f"Valid {epoch}/{self.options.epochs}"
-        with self._progress(title, len(self.val_loader or ())) as bar:
+        with self._progress(f"Validation, {self._title()}", len(self.val_loader or ())) as bar:
             for batch in self.val_batches():
                 panel.add(batch, self.validate_batch(model, batch, figures))
                 bar.update()
+        self.log.pace.validated()
         self.log.image("val/image_target_prediction", panel.draw(), self.stepper.steps)
         logger.info("Validation: %s", figures.metrics().summary)
         return figures.compute()
@@ -163,9 +163,13 @@ class Trainer(BaseTrainer):
             disable=None if self.show_progress is None else not self.show_progress,
         )  # fmt: skip
 
+    def _title(self) -> str:
+        return f"epoch {self.epoch}/{self.options.epochs}{self.log.pace.left(self.epoch, self.step)}"
+
     def _start_clock(self) -> None:
-        self._started = time.perf_counter()
+        self._started = self._reported = time.perf_counter()
         self.train_data.reset_wait()
+        self.log.pace.epoch_begins(len(self.train_loader))
 
     def _wait_share(self) -> float:
         """Return the share of the epoch's time so far in which the model waited for data."""
@@ -173,11 +177,17 @@ class Trainer(BaseTrainer):
 
     def _show(self, bar: tqdm, batches: int) -> None:
         """Move the bar; ask the device for figures at an epoch's first step and every ``log_per_iter``."""
+        self.log.pace.trained(batches)
+        bar.set_description_str(self._title(), refresh=False)
         bar.update(batches)
         due = self.stepper.steps % self.options.log_per_iter == 0
-        if self.step and not due:
+        silent = time.perf_counter() - self._reported > _SILENCE
+        if self.step and not due and not silent:
             return
         figures = self.figures.losses()
+        if silent:
+            self._reported = time.perf_counter()
+            self.log.progress(self.epoch, self.step + batches, len(self.train_loader), figures["loss"])
         figures["Mean_IoU"] = self.figures.metrics().mean_iou
         lrs = self.stepper.schedule.lrs
         if due:

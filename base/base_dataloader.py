@@ -52,7 +52,8 @@ class BaseDataLoader(DataLoader[Any], ABC):
         info: its classes, colours and normalisation.
 
     Args:
-        batch_size: number of images in a batch.
+        batch_size: number of images in a batch. ``auto``, for training: the largest that fits into the memory and
+            divides ``trainer.effective_batch``, found once, when a run starts.
         shuffle: draw a new order in every epoch; ``None`` is true for training data.
         num_workers: number of workers that prepare batches ahead; 0 prepares each batch when it is asked for.
         worker_type: ``thread``: workers are threads of this process: batches need not be copied, and nothing
@@ -92,7 +93,7 @@ class BaseDataLoader(DataLoader[Any], ABC):
 
     def __init__(
         self,
-        batch_size: Annotated[PositiveInt, MayChange(only_in="val_loader")],
+        batch_size: Annotated[PositiveInt | Literal["auto"], MayChange(only_in="val_loader")],
         shuffle: bool | None = None,
         num_workers: Annotated[Workers, MAY_CHANGE] = 0,
         worker_type: Annotated[Literal["thread", "process"], MAY_CHANGE] = "thread",
@@ -107,6 +108,8 @@ class BaseDataLoader(DataLoader[Any], ABC):
     ) -> None:
         processes = worker_type == "process"
         workers = {"num_workers": num_workers, "worker_type": worker_type}
+        if batch_size == "auto":
+            raise ValueError("batch_size: 'auto' is for train.py, which tries it; give a number")
         own = {
             "val_split": val_split,
             "repeat": repeat,

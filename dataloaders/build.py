@@ -126,7 +126,7 @@ def batch_problems(sections: DataSections, datasets: Mapping[str, BaseDataSet]) 
             continue
         dataset = next(data for title, data in datasets.items() if title.startswith(f"{path} ("))
         batch, length = component.args["batch_size"], len(dataset) * component.args.get("repeat", 1)
-        if not dataset.val and length < batch:
+        if batch != "auto" and not dataset.val and length < batch:
             found.append(f"{path}.args.batch_size: {batch} is more than the {length} images of an epoch")
     return found
 
@@ -143,7 +143,7 @@ def shown_loader(sections: DataSections, *, val: bool) -> tuple[BaseDataLoader, 
     if component is None:
         raise ConfigError(f"{path}: missing; it says which data to show")
     require(DATA_SETS, component, path)
-    loader = open_loader(component, path, sections.seed)
+    loader = open_loader(_with_number(component), path, sections.seed)
     if not val or path == "val_loader":
         return loader, path
     rest = loader.get_val_loader()
@@ -176,7 +176,7 @@ def evaluation_dataset(
         component = _with_arguments(component, {"data_dir": data_dir})
     if split is None and path == "train_loader":
         require(DATA_SETS, component, path)
-        rest = open_loader(component, path, sections.seed).get_val_loader()
+        rest = open_loader(_with_number(component), path, sections.seed).get_val_loader()
         if rest is None:
             raise ConfigError("the config has neither val_loader nor val_split: name a --split")
         return rest.dataset
@@ -194,6 +194,13 @@ def _without(component: Component, names: Sequence[str]) -> Component:
 
 def _with_arguments(component: Component, args: dict[str, Any]) -> Component:
     return replace(component, args={**component.args, **args})
+
+
+def _with_number(component: Component) -> Component:
+    """Put batches of one image for ``auto``, which only a training resolves."""
+    return (
+        _with_arguments(component, {"batch_size": 1}) if component.args["batch_size"] == "auto" else component
+    )
 
 
 def _without_changes(component: Component, path: str) -> Component:

@@ -113,6 +113,8 @@ class TrainerSection:
         aux_weight: weight of the loss of each auxiliary head.
         clip_grad_norm: largest norm of the gradients; ``null`` does not clip.
         accumulate_steps: batches whose gradients make one optimizer step.
+        effective_batch: images of one optimizer step, ``batch_size`` times ``accumulate_steps``. With
+            ``"batch_size": "auto"``, the two follow from it; elsewhere it is a check.
         ema_decay: decay of an exponential moving average of the weights, which is then validated and saved
             too; ``null`` keeps none.
         ema_ramp: let that decay rise over the first steps, as ``min(ema_decay, (1 + t) / (10 + t))`` after ``t``
@@ -145,6 +147,7 @@ class TrainerSection:
     aux_weight: Fraction = 0.4
     clip_grad_norm: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
+    effective_batch: Annotated[PositiveInt | None, MAY_CHANGE] = None  # the two factors are compared
     ema_decay: Annotated[float, Range(0, 0.999999)] | None = None  # at 1 the average stays untrained
     ema_ramp: bool = False
     swa_epochs: NonNegativeInt = 0

@@ -8,6 +8,7 @@ from typing import Any
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from utils.augment.warp import Size
+from utils.config.auto_batch import BATCH, EFFECTIVE, STEPS, batch_problems
 from utils.config.factory import Catalogue, Problem, find, show
 from utils.config.sections import Experiment, cross_check
 from utils.errors import ConfigError
@@ -125,6 +126,12 @@ def _pair(size: int | Sequence[int]) -> Size:
     return height, width
 
 
+@cross_check(BATCH, EFFECTIVE, STEPS, "val_loader.args.batch_size")
+def batches_make_up_a_step(experiment: Experiment) -> list[str]:
+    """The images of a step are those of its batches."""
+    return batch_problems(experiment)
+
+
 CHECKS = (
     name_is_a_folder,
     monitored_figure_is_logged,
@@ -132,4 +139,5 @@ CHECKS = (
     model_and_config_do_not_both_bring_a_loss,
     one_average_of_weights,
     crops_follow_a_schedule,
+    batches_make_up_a_step,
 )
