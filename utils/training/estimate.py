@@ -126,7 +126,8 @@ def log_estimate(result: Estimate | None, trainer: StepwiseTrainer, experiment: 
         return
     logger.info(
         "Time: %s%s for %s: %s of %.3g s, %s of %.3g s",
-        "at most " if options.early_stop or options.crop_schedule else "", duration(result.seconds), _count(result.epochs, "epoch"),
+        "at most " if options.early_stop or options.crop_schedule else "",
+        duration(result.seconds), _count(result.epochs, "epoch"),
         _count(result.steps, "step"), result.step_seconds,
         _count(result.validations, "validation"), result.validation_seconds,
     )  # fmt: skip
