@@ -7,6 +7,7 @@ functions count like all others; imports for type checkers alone do not.
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,8 @@ def module_of(file: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imported_modules(file: Path) -> set[str]:
+@functools.cache
+def imported_modules(file: Path) -> frozenset[str]:
     """Return the dotted names of the project's modules that a file imports."""
     found: set[str] = set()
     for node in _statements(ast.parse(file.read_text(encoding="utf-8"))):
@@ -65,7 +67,7 @@ def imported_modules(file: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {_module(node.module, alias.name) for alias in node.names}
-    return {name for name in found if name.split(".")[0] in TOP_LEVEL}
+    return frozenset(name for name in found if name.split(".")[0] in TOP_LEVEL)
 
 
 def arrows() -> Counter[tuple[str, str]]:

@@ -60,9 +60,12 @@ def make_checkpoint(
 def _spread(model: nn.Module, info: DatasetInfo) -> None:
     """Scale the last layer so that every class is somewhere the best: a constant mask would show no error."""
     noise = torch.randn(2, info.in_channels, 64, 64, generator=torch.Generator().manual_seed(5))
-    model.train()
-    for _ in range(30):  # batch norm learns its statistics
-        model(noise)
+    norms = [(m, m.momentum) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm, _ in norms:
+        norm.momentum = 1.0  # the statistics of one pass
+    model.train()(noise)
+    for norm, momentum in norms:
+        norm.momentum = momentum
     logits = model.eval()(noise).logits
     spread, middle = logits.std((0, 2, 3)), logits.mean((0, 2, 3))
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == info.num_classes][-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,12 +14,20 @@ import train
 from tests.dataloaders.trees import blocks, picture, save
 
 
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A hundred images and their masks."""
+    root = tmp_path_factory.mktemp("camvid")
     for number in range(100):
-        save(tmp_path / "train" / f"{number:03d}.jpg", picture((32, 32), number))
-        save(tmp_path / "trainannot" / f"{number:03d}.png", blocks((32, 32), list(range(12)), number))
+        save(root / "train" / f"{number:03d}.jpg", picture((32, 32), number))
+        save(root / "trainannot" / f"{number:03d}.png", blocks((32, 32), list(range(12)), number))
+    return root
+
+
+@pytest.fixture
+def config(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(images, tmp_path, dirs_exist_ok=True)
     data = {"type": "CamVid", "args": {"data_dir": str(tmp_path), "split": "train", "batch_size": 10}}
     content = {
         "name": "bad", "n_gpu": 0, "arch": {"type": "UNet", "args": {"base_channels": 2}},

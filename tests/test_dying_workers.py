@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import ROOT
 
 FAULTS = {
     "killed": "os.kill(os.getpid(), 9)",
@@ -36,7 +32,7 @@ class Fatal(BaseDataLoader):
 @pytest.mark.parametrize(("fault", "code", "words"), [
     ("killed", 2, "worker process"), ("exits", 2, "worker process"), ("raises", 4, "cache.bin: No space left"),
 ])  # fmt: skip
-def test_a_worker_that_dies_or_fails_ends_the_training_in_one_line(fault, code, words, tmp_path: Path):
+def test_a_worker_that_dies_or_fails_ends_the_training_in_one_line(forks, fault, code, words, tmp_path: Path):
     (tmp_path / "fatal.py").write_text(DATA.format(fault=FAULTS[fault]))
     args = {"split": "train", "num_images": 24, "image_size": 32, "batch_size": 2, "shuffle": False}
     workers = {"num_workers": 2, "worker_type": "process"}
@@ -48,13 +44,8 @@ def test_a_worker_that_dies_or_fails_ends_the_training_in_one_line(fault, code, 
         "trainer": {"epochs": 1, "val": False, "tensorboard": False, "save_dir": str(tmp_path / "saved")},
     }
     (tmp_path / "c.json").write_text(json.dumps(config))
-    code_line = (
-        f"import sys; sys.path[:0] = {[str(ROOT), str(tmp_path)]!r}; import train; sys.exit(train.main())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code_line, "-c", "c.json", "-d", "cpu"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    program = "import sys, train; sys.exit(train.main())"
+    done = forks.run(program, "-c", "c.json", "-d", "cpu", cwd=tmp_path)
     errors = done.stderr.split("Run folder")[1].splitlines()[1:]
     assert done.returncode == code, done.stderr
     assert next(line for line in errors if line.strip()).startswith("error: ") and words in errors[-1]

@@ -21,6 +21,7 @@ import inference
 import train
 import vote
 from models import UNet
+from models.blocks import conv_bn_relu
 from tests.checkpoints import make_checkpoint, make_info
 from tests.conftest import ROOT
 from tests.utils.export.networks import FORMATS, need, small_checkpoint
@@ -33,6 +34,14 @@ from utils.predict.predictor import Predictor
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 
 INFO = make_info(label_ids=(7, 8, 11, 33))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_convolution_a_level():
+    """Exporting takes time in proportion to the layers, of which U-Net has every one twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.unet._double", lambda before, after: conv_bn_relu(before, after))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +258,7 @@ def test_an_exported_model_is_a_member_like_any_other(checkpoint, exported, phot
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("exported", ["torchscript"], indirect=True)
 def test_an_exported_model_is_evaluated_with_the_config_of_its_training(
     checkpoint, exported, photos, tmp_path, capsys
 ):

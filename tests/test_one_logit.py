@@ -120,7 +120,9 @@ def test_every_loss_sees_a_sigmoid():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["PSPNet", "FCN8s"])
-def test_output_is_two_classes_in_training_and_evaluation(name):
+def test_output_is_two_classes_in_training_and_evaluation(name, monkeypatch):
+    monkeypatch.setattr("models.vgg.HIDDEN", 64)
+    monkeypatch.setattr("torch.nn.Linear.reset_parameters", lambda layer: None)  # of VGG's classifier
     backbone = {"PSPNet": "resnet18", "FCN8s": "vgg11"}[name]
     arch = {"type": name, "args": {"backbone": backbone, "pretrained": False, "num_classes": 1}}
     model = build_model(Component.from_plain(arch, "arch"), make_info(2))

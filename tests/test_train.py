@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import signal
@@ -75,11 +76,10 @@ def fails(capsys, *argv: str) -> tuple[int, str]:
     return code, capsys.readouterr().err
 
 
-def start(*argv: str | Path, **kwargs) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "train.py"), *map(str, argv)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
-    )
+@pytest.fixture
+def start(forks):
+    """Start of train.py in a process of its own, by its arguments."""
+    return functools.partial(forks.start, "import sys, train; sys.exit(train.main())")
 
 
 @pytest.mark.slow
@@ -98,9 +98,9 @@ def test_trains_and_leaves_a_complete_run_folder(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_check_leaves_nothing_behind(config, tmp_path):
+def test_check_leaves_nothing_behind(config, tmp_path, start):
     process = start("-c", config, "--check")
-    output, _ = process.communicate(timeout=120)
+    output = process.communicate()
     assert process.returncode == 0, output
     assert output.count("ok: ") == 4
     assert not any((tmp_path / "saved").rglob("*.pth"))
@@ -111,7 +111,9 @@ def test_check_leaves_nothing_behind(config, tmp_path):
     "mix": ["mosaic", "cutmix", "class_paste"], "sampler": "rare_classes", "sampler_threshold": 1, "erase": 0.5,
     "gamma": True, "color_p": 0.5, "label_elastic": 2, "repeat": 2,
 })])  # fmt: skip
-def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, workers, options, monkeypatch):
+def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(
+    config, tmp_path, start, workers, options, monkeypatch
+):
     monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
     setting = ["--set", f"train_loader.args.num_workers={workers}", "--set", "trainer.epochs=3"]
     for name, value in options.items():
@@ -122,7 +124,7 @@ def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, w
     while "Epoch 1/3" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output = process.communicate()
     assert process.returncode == 143, output
     assert "--resume" in output
     assert train.main(["--resume", str(run_dir(tmp_path))]) == 0
@@ -131,14 +133,14 @@ def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, w
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path):
+def test_killed_and_resumed_is_equal_to_the_bit(config, tmp_path, start):
     setting = ["--set", "trainer.epochs=3"]
     assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
     whole = run_dir(tmp_path, "whole")
     process = start("-c", config, *setting)
     while not list((tmp_path / "saved").glob("tiny/*/last.pth")):
         assert process.poll() is None
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     assert train.main(["-c", str(config), *setting, "--resume", "auto"]) == 0
     one, two = (load_checkpoint(folder / "last.pth") for folder in (whole, run_dir(tmp_path)))
@@ -327,13 +329,13 @@ def test_two_runs_in_the_same_second_do_not_share_a_folder(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_in_use_is_not_resumed_by_another_process(config, tmp_path):
+def test_a_run_in_use_is_not_resumed_by_another_process(config, tmp_path, start):
     from utils.run.folder import RunFolder
 
     assert train.main(["-c", str(config), "--set", "trainer.epochs=1"]) == 0
     run = RunFolder(run_dir(tmp_path))
     process = start("--resume", run_dir(tmp_path))
-    output, _ = process.communicate(timeout=60)
+    output = process.communicate()
     run.close()
     assert process.returncode == 4
     assert "another process is training in this folder" in output
@@ -356,6 +358,12 @@ def test_help_and_broken_files_answer_without_torch(tmp_path, argv):
     assert done.returncode == (0 if argv == ["--help"] else 2), done.stderr
 
 
+def test_the_file_is_a_program_that_ends_with_an_exit_code():
+    command = [sys.executable, str(ROOT / "train.py"), "-c", "missing.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "missing.json" in done.stderr
+
+
 @pytest.mark.slow
 def test_config_errors_import_nothing_that_they_do_not_need(config):
     code = (
@@ -371,11 +379,11 @@ def test_config_errors_import_nothing_that_they_do_not_need(config):
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_error(config):
+def test_a_reader_that_goes_away_is_no_error(config, start):
     process = start("-c", config, "--set", "trainer.epochs=1")
     process.stdout.readline()
     process.stdout.close()
-    process.wait(timeout=60)
+    process.wait()
     assert process.returncode == 0
 
 

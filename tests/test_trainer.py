@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import signal
@@ -66,13 +67,24 @@ VARIANTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def unbroken_run(tmp_path_factory):
+    """The finished trainer of a variant, trained once."""
+
+    @functools.cache
+    def run(variant: str) -> Trainer:
+        trainer = make_trainer(tmp_path_factory.mktemp("unbroken") / "run", **VARIANTS[variant])
+        trainer.train()
+        return trainer
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("stop", [1, 3, 7, 9, "validation 1", "validation 3"])
-def test_resume_is_equal_to_the_bit(tmp_path, variant, stop):
-    options = VARIANTS[variant]
-    unbroken = make_trainer(tmp_path / "unbroken", **options)
-    unbroken.train()
+def test_resume_is_equal_to_the_bit(tmp_path, unbroken_run, variant, stop):
+    options, unbroken = VARIANTS[variant], unbroken_run(variant)
     torch.rand(3)  # another process has another random state
     stopped = make_trainer(tmp_path / "stopped", cls=StopsAt, **options)
     if isinstance(stop, int):

@@ -4,8 +4,6 @@ import contextlib
 import gc
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,7 +16,6 @@ import torch
 import dataloaders
 from base import BaseDataLoader
 from dataloaders import VOC, CamVid, Folder, Shapes
-from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, camvid, picture, save, voc
 from tests.experiments import open_data
@@ -223,22 +220,21 @@ def test_a_family_training_config_is_taken_as_it_is(tmp_path):
 
 
 @pytest.mark.slow
-def test_worker_processes_start_after_cv2_has_run_in_several_threads():
+def test_worker_processes_start_after_cv2_has_run_in_several_threads(forks):
     """A forked cv2 waits for ever for the threads that its parent had, once their number is set."""
     code = (
-        "import cv2, numpy as np, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import cv2, numpy as np, os\n"
         "import dataloaders\n"
+        "os.setsid()\n"
         "cv2.setNumThreads(4)\n"
         "cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (5, 5), 1)\n"
         "options = {'num_workers': 1, 'worker_type': 'process', 'num_images': 8}\n"
         "loader = dataloaders.Shapes(split='train', batch_size=4, **options)\n"
         "print(len(list(loader)), cv2.getNumThreads())\n"
     )
-    run = subprocess.Popen(
-        [sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    run = forks.start(code)
     try:
-        assert run.communicate(timeout=60)[0].split() == ["2", "4"]
+        assert run.communicate().split() == ["2", "4"]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)  # the worker as well, if it hangs

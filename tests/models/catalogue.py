@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 import models
 from base import BaseModel
 from models.build import MODELS
+from models.mit import SIZES, MiTSize
 
 VIT = {
     "backbone": "vit_tiny_patch16_224",
@@ -63,10 +67,39 @@ def each_model(less: Collection[str] = ()) -> list[Any]:
     ]
 
 
-def smallest(name: str, num_classes: int = 5, in_channels: int = 3, **arguments: Any) -> BaseModel:
-    """Build a model in its smallest form, without the cost of weights on which no test depends."""
+def smallest(
+    name: str, num_classes: int = 5, in_channels: int = 3, full_depth: bool = False, **arguments: Any
+) -> BaseModel:
+    """Build a model in its smallest form, without the cost of weights on which no test depends.
+
+    Without ``full_depth``, every kind of block of the network is there, and hardly one of them twice.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.vgg.HIDDEN", 64)  # FCN's 4096 channels are 120 million weights
         if name not in ("EoMT", "ViTSeg"):  # elsewhere, linear layers are classifiers, which are dropped
             patch.setattr("torch.nn.Linear.reset_parameters", lambda layer: None)
-        return getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})
+        if not full_depth:
+            patch.setitem(SIZES, "mit_b0", MiTSize((1, 1, 1, 1), SIZES["mit_b0"].channels))
+            for network, build in _SHALLOW.items():
+                patch.setattr(torchvision.models, network, build)
+        model: BaseModel = getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})
+    if not full_depth and name not in ("EoMT", "ViTSeg"):  # which count their blocks
+        _drop_repeated_blocks(model)
+    return model
+
+
+_SHALLOW: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": lambda weights: torchvision.models.ResNet(BasicBlock, [1, 1, 1, 1]),
+    "resnet50": lambda weights: torchvision.models.ResNet(Bottleneck, [1, 1, 2, 2]),
+    "densenet121": lambda weights: torchvision.models.DenseNet(32, (1, 2, 1, 2), 64),
+    "vgg16_bn": torchvision.models.vgg11_bn,
+}
+
+
+def _drop_repeated_blocks(model: nn.Module) -> None:
+    """Remove from each sequence the blocks that are equal to an earlier one."""
+    for sequence in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        blocks = [repr(block) for block in sequence]
+        for place in reversed(range(1, len(blocks))):
+            if blocks[place] in blocks[:place] and list(sequence[place].children()):
+                del sequence[place]

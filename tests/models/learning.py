@@ -29,7 +29,12 @@ class Trace(NamedTuple):
         return len(self.losses) > steps and sum(self.losses[-steps:]) / steps <= self.losses[0] / 2
 
 
-def drawn(height: int = 64, width: int = 96) -> tuple[Tensor, Tensor]:
+def drawn_for(model: BaseModel) -> tuple[Tensor, Tensor]:
+    """Return drawn images of at least two pixels at the stride of a model."""
+    return drawn(64, 96 if model.stride > 32 else 64)
+
+
+def drawn(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return (8, 3, H, W) images of large ellipses and boxes, normalised, and their (8, H, W) targets."""
     rng = np.random.default_rng(0)
     row, column = np.mgrid[:height, :width]
@@ -54,8 +59,8 @@ def loss_of(model: BaseModel, images: Tensor, targets: Tensor) -> Tensor:
 
 def train(model: BaseModel, rate: float, steps: int = 40) -> Trace:
     """Train with AdamW on two drawn images a step until the loss is halved, at most ``steps`` steps."""
-    images, targets = drawn()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    images, targets = drawn_for(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, fused=True)
     model.train()
     trace = Trace([], 0.0)
     for step in range(steps):

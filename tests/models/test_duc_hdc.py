@@ -11,7 +11,7 @@ from tests.models.catalogue import smallest
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return smallest("DeepLab_DUC_HDC").eval()
+    return smallest("DeepLab_DUC_HDC", full_depth=True).eval()
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ def test_scores_start_at_zero_and_every_skip_adds_its_own(name, skips):
 @pytest.mark.parametrize("learn", [False, True])
 def test_a_checkpoint_of_version_1_sees_zeros_at_the_border(monkeypatch, learn):
     monkeypatch.setattr("models.vgg.HIDDEN", 64)
+    monkeypatch.setattr("torch.nn.Linear.reset_parameters", lambda layer: None)  # of VGG's classifier
     arguments = {"backbone": "vgg11", "pretrained": False, "learn_upsampling": learn}
     old = models.FCN8s(4, **arguments, border="zero").eval()
     order = [name for name, _ in old.named_parameters()][-9:]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.models.catalogue import each_model, registered, smallest
-from tests.models.learning import CLASSES, drawn, gradient_norm, loss_of, train
+from tests.models.learning import CLASSES, drawn_for, gradient_norm, loss_of, train
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/models.md"
 # 10 to 40 seconds each; benchmarks/learn.py trains them, and every other model at its default settings
@@ -34,7 +34,7 @@ def test_the_table_of_learning_rates_names_models():
 def test_a_start_in_sane_bounds(name):
     """Neither the first step scatters the weights, nor do activations grow from layer to layer."""
     torch.manual_seed(0)
-    model = smallest(name, CLASSES).train()
+    model = smallest(name, CLASSES, full_depth=True).train()
     spreads = {}
 
     def note(module: nn.Module, inputs: object, output: object) -> None:
@@ -44,7 +44,7 @@ def test_a_start_in_sane_bounds(name):
     names = {module: path for path, module in model.named_modules() if not list(module.children())}
     for module in names:
         module.register_forward_hook(note)
-    images, targets = drawn()
+    images, targets = drawn_for(model)
     loss = loss_of(model, images[:2], targets[:2])
     loss.backward()
     assert loss.isfinite()
@@ -57,7 +57,7 @@ def test_a_start_in_sane_bounds(name):
 @pytest.mark.parametrize("name", each_model(less=IN_BENCHMARKS))
 def test_the_loss_is_halved_within_40_steps(name):
     torch.manual_seed(0)
-    model = smallest(name, CLASSES, **ARGUMENTS.get(name, {}))
+    model = smallest(name, CLASSES, full_depth=True, **ARGUMENTS.get(name, {}))
     documented = rates()
     trace = train(model, documented.get(name, documented["all others"]))
     assert trace.halved, trace.losses

@@ -42,7 +42,8 @@ COUNTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "encoder", "expected"), COUNTS)
 def test_published_parameter_counts(architecture, encoder, expected):
-    assert count(SMP(21, architecture=architecture, encoder_name=encoder)) == expected
+    with torch.device("meta"):
+        assert count(SMP(21, architecture=architecture, encoder_name=encoder)) == expected
 
 
 @pytest.mark.slow

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from dataloaders import Folder, Shapes
-from tests.conftest import ROOT
 from tests.dataloaders.test_contract import FAMILY, batches, equal
 from tests.dataloaders.trees import blocks, folder, save
 from utils.data.cache import DiskCache
@@ -99,19 +95,18 @@ def test_drawn_images_can_be_cached_and_split():
 
 
 @pytest.mark.slow
-def test_a_kill_leaves_no_half_cache(own_cache):
+def test_a_kill_leaves_no_half_cache(forks, own_cache):
     code = (
-        "import time, numpy as np\nfrom utils.data.cache import DiskCache\n"
+        "import os, sys, time, numpy as np\nos.environ['SEGWRIGHT_CACHE'] = sys.argv[1]\n"
+        "from utils.data.cache import DiskCache\n"
         "from tests.utils.data.test_cache import Numbers\n"
         "class Slow(Numbers):\n"
         "    def load_checked(self, index):\n"
         "        time.sleep(0.05)\n        return super().load_checked(index)\n"
         "print('go', flush=True)\nDiskCache(Slow(40))\n"
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ}
-    )
-    assert child.stdout.readline() == b"go\n"
+    child = forks.start(code, own_cache)
+    assert child.stdout.readline() == "go\n"
     time.sleep(0.4)
     child.send_signal(signal.SIGKILL)
     child.communicate()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import subprocess
-import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -15,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import ROOT
 from utils.errors import CheckpointError, StorageError
 from utils.run.checkpoint import link_or_copy, load_any, load_checkpoint, load_newest, save_checkpoint
 from utils.system.rng import capture_rng, restore_rng
@@ -129,9 +126,9 @@ def test_optimizer_state_is_plain(tmp_path):
 
 
 @pytest.mark.slow
-def test_full_disk_leaves_the_old_file(saved):
+def test_full_disk_leaves_the_old_file(forks, saved):
     code = (
-        "import sys, resource, signal; sys.path.insert(0, sys.argv[2]); import torch\n"
+        "import sys, resource, signal, torch\n"
         "from utils.run.checkpoint import save_checkpoint; from utils.errors import StorageError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
@@ -139,9 +136,7 @@ def test_full_disk_leaves_the_old_file(saved):
         "except StorageError as error: sys.exit(error.exit_code)\n"
     )
     before = saved.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", code, saved, ROOT], capture_output=True, text=True, check=False
-    )
+    done = forks.run(code, saved)
     assert done.returncode == 4, done.stderr
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == ["last.pth"]
@@ -208,7 +203,6 @@ def test_a_checkpoint_of_a_later_format_is_refused(tmp_path):
 
 _KILLER = """
 import os, random, signal, sys, time
-sys.path.insert(0, sys.argv[2])
 import torch
 from pathlib import Path
 from utils.run.checkpoint import load_newest, save_checkpoint
@@ -238,9 +232,8 @@ print(sum(found))
 
 
 @pytest.mark.slow
-def test_kill_while_writing_at_20_random_moments(tmp_path):
-    command = [sys.executable, "-c", _KILLER, tmp_path, ROOT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_kill_while_writing_at_20_random_moments(forks, tmp_path):
+    done = forks.run(_KILLER, tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 5  # most kills did hit a half-written file
 

@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
 from utils.errors import ConfigError, StorageError
 from utils.run.folder import RunFolder, checked_name, newest_run, open_run
 
@@ -146,10 +145,10 @@ def test_a_check_of_an_old_run_changes_neither_its_config_nor_its_log(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_new_run_of_a_check_is_removed_when_the_process_ends(tmp_path):
+def test_a_new_run_of_a_check_is_removed_when_the_process_ends(forks, tmp_path):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from utils.run.folder import open_run\n"
-        "run = open_run(sys.argv[2], 'a', {}, None, temporary=True); assert run.config.exists()"
+        "import sys; from utils.run.folder import open_run\n"
+        "run = open_run(sys.argv[1], 'a', {}, None, temporary=True); assert run.config.exists()"
     )
-    subprocess.run([sys.executable, "-c", code, ROOT, tmp_path], check=True)
+    assert forks.run(code, tmp_path).returncode == 0
     assert not list((tmp_path / "a").iterdir())

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.checkpoints import make_checkpoint
 from utils.errors import CheckpointError
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory) -> dict[str, Any]:
+    """Entries of a right checkpoint, which tests leave as they are."""
+    return load_checkpoint(make_checkpoint(tmp_path_factory.mktemp("state") / "a.pth"))
 
 
 @pytest.mark.slow
@@ -40,8 +48,7 @@ from utils.run.checkpoint import load_checkpoint, save_checkpoint
         ("dataset", {"classes": 3}),
     ],
 )
-def test_a_wrong_entry_is_one_line_that_names_it(tmp_path, entry, value):
-    state = load_checkpoint(make_checkpoint(tmp_path / "a.pth"))
+def test_a_wrong_entry_is_one_line_that_names_it(state, tmp_path, entry, value):
     save_checkpoint(tmp_path / "b.pth", {**state, entry: value})
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / "b.pth")
@@ -60,8 +67,7 @@ def test_a_wrong_entry_is_one_line_that_names_it(tmp_path, entry, value):
         ("std", []),
     ],
 )
-def test_a_wrong_fact_of_the_data_set_is_one_line(tmp_path, fact, value):
-    state = load_checkpoint(make_checkpoint(tmp_path / "a.pth"))
+def test_a_wrong_fact_of_the_data_set_is_one_line(state, tmp_path, fact, value):
     save_checkpoint(tmp_path / "b.pth", {**state, "dataset": {**state["dataset"], fact: value}})
     with pytest.raises(CheckpointError, match=r"b\.pth: holds no complete model: dataset: ") as caught:
         load_checkpoint(tmp_path / "b.pth")
@@ -69,16 +75,14 @@ def test_a_wrong_fact_of_the_data_set_is_one_line(tmp_path, fact, value):
 
 
 @pytest.mark.slow
-def test_a_step_beyond_the_epoch_is_refused(tmp_path):
-    state = load_checkpoint(make_checkpoint(tmp_path / "a.pth"))
+def test_a_step_beyond_the_epoch_is_refused(state, tmp_path):
     save_checkpoint(tmp_path / "b.pth", {**state, "step": 10**6, "iters_per_epoch": 3})
     with pytest.raises(CheckpointError, match="step: 1000000 of 3 batches"):
         load_checkpoint(tmp_path / "b.pth")
 
 
 @pytest.mark.slow
-def test_a_state_to_resume_from_lacks_nothing(tmp_path):
-    state = load_checkpoint(make_checkpoint(tmp_path / "a.pth"))
+def test_a_state_to_resume_from_lacks_nothing(state, tmp_path):
     generators = {"python": [3, [1], None], "numpy": ["MT19937", torch.zeros(1), 0, 0, 0.0]}
     rng = {**generators, "torch": torch.zeros(1), "cuda": []}
     save_checkpoint(tmp_path / "b.pth", {**state, "optimizer": {"state": {}, "param_groups": []}, "rng": rng})

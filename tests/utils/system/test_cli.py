@@ -96,10 +96,12 @@ def test_a_closed_terminal_does_not_change_the_exit_code(error, code, monkeypatc
 
 
 TERMINAL = """
-import os, pty, sys
+import os, pty, signal, sys, train
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 pid, terminal = pty.fork()
 if not pid:
-    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1) for number in (1, 2))
+    sys.exit(train.main())
 shown = b""
 while b"Epoch 1/" not in shown:
     shown += os.read(terminal, 4096)
@@ -109,7 +111,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 @pytest.mark.slow
-def test_a_run_whose_terminal_is_closed_saves_and_exits_with_129(tmp_path):
+def test_a_run_whose_terminal_is_closed_saves_and_exits_with_129(forks, tmp_path):
     data = {"type": "Shapes", "args": {"split": "train", "num_images": 9, "image_size": 16, "batch_size": 2}}
     config = {
         "name": "t", "arch": {"type": "UNet", "args": {"base_channels": 2}}, "train_loader": data,
@@ -117,11 +119,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_exits_with_129(tmp_path):
         "trainer": {"epochs": 10_000, "val": False, "tensorboard": False, "save_dir": str(tmp_path)},
     }  # fmt: skip
     (tmp_path / "c.json").write_text(json.dumps(config))
-    argv = [str(ROOT / "train.py"), "-c", str(tmp_path / "c.json"), "-d", "cpu"]
-    done = subprocess.run(
-        [sys.executable, "-c", TERMINAL, *argv], capture_output=True, text=True, check=False, timeout=60,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
-    )  # fmt: skip
+    done = forks.run(TERMINAL, "-c", tmp_path / "c.json", "-d", "cpu")
     assert done.stdout == "129\n", done.stderr
     assert load_checkpoint(next(tmp_path.glob("t/*/last.pth")))["epoch"] >= 1
 
