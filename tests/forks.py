@@ -32,6 +32,8 @@ for line in sys.stdin:
 else:
     os._exit(0)
 os.chdir(request["cwd"])
+os.environ.clear()
+os.environ.update(request["env"])
 for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, request["stdout"], os.O_WRONLY)):
     os.dup2(os.open(path, flags), number)
 os.dup2(os.open(request["stderr"], os.O_WRONLY | os.O_CREAT) if request["stderr"] else 1, 2)
@@ -97,8 +99,9 @@ class ForkServer:
         stdout = self._folder / f"{len(self._started)}.out"
         os.mkfifo(stdout)
         pid = self.ask(
-            code=code, argv=[*map(str, argv)], cwd=str(cwd), stdout=str(stdout), stderr=stderr and str(stderr)
-        )
+            code=code, argv=[*map(str, argv)], cwd=str(cwd), env=dict(os.environ),
+            stdout=str(stdout), stderr=stderr and str(stderr),
+        )  # fmt: skip
         self._started.append(ForkedProcess(self, pid, stdout))
         return self._started[-1]
 
