@@ -100,8 +100,10 @@ def load(path: Path) -> tuple[nn.Module, ExportFacts]:
         model, info = model_from_checkpoint(checkpoint)
     model = model.float().eval().requires_grad_(False)
     crop_size, arch, flip = checkpoint.get("crop_size"), checkpoint["arch"], checkpoint.get("flip")
-    pairs = checkpoint.get("flip_pairs") or ()
-    return model, ExportFacts(info, model.stride, crop_size, arch, flip=flip, flip_pairs=pairs)
+    pairs, version = checkpoint.get("flip_pairs") or (), checkpoint.get("architecture_version", 1)
+    return model, ExportFacts(
+        info, model.stride, crop_size, arch, flip=flip, flip_pairs=pairs, architecture_version=version
+    )
 
 
 def verify(

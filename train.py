@@ -6,18 +6,17 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.config.file import ConfigSource, read_config, with_overrides
-from utils.run.arguments import add_resume_arguments, given_options, parse_run
+from utils.config.file import ConfigSource, read_config
+from utils.run.arguments import add_run_arguments, parse_run, refuse_contradictions
 from utils.system import cli
 
 if TYPE_CHECKING:
     from trainer import Trainer
     from utils.config.sections import Experiment
-
-    Start = tuple[Experiment, Path | None, dict[str, Any] | None]
 
 logger = logging.getLogger(__name__)
 # torch and the packages that import it are imported in functions: --help and a broken config file answer at once
@@ -32,37 +31,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.make_parser("Train a segmentation model from one config file.")
-    add = parser.add_argument
-    add("-c", "--config", help="config file (default: config.json)")
-    add_resume_arguments(parser)
-    add("-d", "--device", help="cpu, cuda, cuda:1, or GPU numbers: 0,1")
-    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a key of the config")
-    add("--check", action="store_true", help="try two steps, a validation and a checkpoint, keep nothing")
-    add("--print-config", action="store_true", help="print the config, each value with its origin, then exit")
-    add("--plot-lr", metavar="FILE.png", help="draw the learning rates of the run, then exit")
-    add("--trust", action="store_true", help="import classes outside the catalogue that a checkpoint names")
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_run_arguments(parser)
     return parse_run(parser, argv)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the config, build every part once, hand them to the trainer."""
+    refuse_contradictions(args)
     given = args.config or (args.resume in (None, "auto") and "config.json")
     source = read_config(given, args.set) if given else None
     from utils.config.printing import annotated
     from utils.run.branch import branch_off, older_state
+    from utils.run.start import find_start
     from utils.system.logger import log_to_console
     from utils.training.continuation import continue_run
     from utils.training.dry_run import dry_run
 
     log_to_console()
-    experiment, folder, checkpoint = find_start(args, source)
+    experiment, folder, checkpoint = find_start(args, source, check_experiment)
     if args.print_config:
         print(annotated(experiment))
         return 0
     with cli.naming(args.config or ("config.json" if folder is None else str(folder))):
         if args.plot_lr is not None:
             return plot_learning_rates(experiment, args.plot_lr)
+        if args.is_trial:
+            return try_out(args, experiment, checkpoint)
         origin = older_state(args.resume, folder, checkpoint)
         trainer = build_trainer(experiment, args.device, None if origin else folder, args.check, checkpoint)
     if checkpoint is not None:
@@ -75,24 +69,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def find_start(args: argparse.Namespace, source: ConfigSource | None) -> Start:
-    """Return the experiment with the run folder and the checkpoint to continue (``None`` for a new run)."""
-    from utils.run.resume import find_run, load_resumed, refuse_changes
-    from utils.run.trust import checkpoint_names
+def try_out(args: argparse.Namespace, experiment: Experiment, checkpoint: Mapping[str, Any] | None) -> int:
+    """Search the learning rate, or estimate the run, on a trainer of which nothing is kept."""
+    from utils.report.range_test import report_range_test
+    from utils.run.scratch import in_scratch
+    from utils.training.continuation import continue_run
+    from utils.training.estimate import report_estimate
 
-    experiment = None if source is None else check_experiment(source)
-    folder = None if args.resume is None else find_run(args.resume, experiment)
-    if folder is None:
-        assert experiment is not None  # a new run, or --resume auto without a run: both have a config
-        return experiment, None, None
-    checkpoint = load_resumed(args.resume, folder)
-    carried = ConfigSource(checkpoint["config"], str(folder))
-    if experiment is None:
-        with checkpoint_names(args.resume, folder / "last.pth", args.set, trust=args.trust):
-            experiment = check_experiment(with_overrides(carried, args.set))
-    allowed = {"allowed": args.allow_change, "extend": args.extend is not None}
-    refuse_changes(checkpoint, experiment, **allowed, given=given_options(args))
-    return experiment, folder, checkpoint
+    report = report_estimate if args.estimate else partial(report_range_test, output=args.output)
+    with in_scratch(experiment) as trial:
+        trainer = build_trainer(trial, args.device, check_only=True, checkpoint=checkpoint)
+        if checkpoint is not None:
+            continue_run(trainer, checkpoint, experiment)
+        report(trainer, experiment)
+    return 0
 
 
 def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -136,32 +126,34 @@ def build_trainer(
     from dataloaders.build import build_loaders
     from models.build import recorded_version
     from models.start import start_model
+    from models.teacher import load_teacher
     from trainer import Trainer
     from utils.losses.build import build_criterion
     from utils.run.folder import open_run
+    from utils.training.fit_batch import fit_batch
     from utils.training.optimizer import build_optimizer
     from utils.training.process import prepare_process, versions
     from utils.training.schedule import build_schedule, steps_of_epoch
     from utils.training.summary import log_summary
 
+    experiment = fit_batch(experiment, partial(build_trainer, device=device, check_only=True))
     options, plain, process = experiment.trainer, experiment.plain, prepare_process(experiment, device)
     train_loader, val_loader = build_loaders(experiment)
     model = start_model(experiment, train_loader, val_loader, checkpoint)
     model = model.to(memory_format=process.layout).to(process.device)
-    info, dataset = train_loader.info, train_loader.dataset
     optimizer = build_optimizer(experiment.optimizer, model)
     steps = steps_of_epoch(train_loader, options.accumulate_steps)
     schedule = build_schedule(experiment.lr_scheduler, optimizer, options.epochs, steps, options.monitor)
-    criterion = build_criterion(experiment, info, dataset).to(process.device)
+    criterion = build_criterion(experiment, train_loader.info, train_loader.dataset).to(process.device)
     log_summary(model, train_loader, val_loader)
-    version = recorded_version(experiment.arch, checkpoint)
-    carried = {"architecture_version": version, "versions": versions(), **dataset.transform.facts}
-    carried |= {"arch": plain["arch"], "config": plain}
+    carried = {"architecture_version": recorded_version(experiment.arch, checkpoint), "versions": versions()}
+    carried |= {**train_loader.dataset.transform.facts, "arch": plain["arch"], "config": plain}
+    teacher = load_teacher(experiment, train_loader.info, process.device, checkpoint)
     run = open_run(options.save_dir, experiment.name, plain, folder, temporary=check_only)
     return Trainer(
         model=model, criterion=criterion, optimizer=optimizer, schedule=schedule, train_loader=train_loader,
         val_loader=val_loader, options=options, run=run, devices=process.devices, precision=process.precision,
-        carried=carried, channels_last=experiment.channels_last, compile_model=experiment.compile,
+        carried=carried, channels_last=experiment.channels_last, compile_model=experiment.compile, teacher=teacher,
     )  # fmt: skip
 
 
@@ -169,8 +161,11 @@ def plot_learning_rates(experiment: Experiment, path: str) -> int:
     """Draw the learning rates of a run: the data is counted, the model built, nothing fetched or trained."""
     from dataloaders.build import build_loaders
     from models.build import build_untrained
+    from utils.config.auto_batch import is_auto, with_batch
     from utils.report.learning_rates import plot_run
 
+    if is_auto(experiment):
+        experiment = with_batch(experiment, 1)  # as many steps as with any other
     train_loader = build_loaders(experiment)[0]
     plot_run(experiment, build_untrained(experiment.arch, train_loader.info), train_loader, path)
     return 0

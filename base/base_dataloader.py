@@ -12,6 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from base.base_dataset import BaseDataSet, SampleKey
+from base.checks import check_loader_options
+from base.rare_images import image_factors
 from base.workers import Collate, collate, one_cv2_thread, start_worker
 from utils.augment.warp import Size
 from utils.config.annotations import (
@@ -21,11 +23,13 @@ from utils.config.annotations import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
+    Share,
     Threads,
     Workers,
 )
-from utils.config.factory import Problem, join, merged_parameters, refuse
+from utils.config.factory import merged_parameters, refuse
 from utils.data.batch import Batch
+from utils.data.repeat_factors import epoch_length
 from utils.data.sampler import EpochBatches
 from utils.data.splits import split_groups
 from utils.dataset_info import DatasetInfo, Normalisation
@@ -48,7 +52,8 @@ class BaseDataLoader(DataLoader[Any], ABC):
         info: its classes, colours and normalisation.
 
     Args:
-        batch_size: number of images in a batch.
+        batch_size: number of images in a batch. ``auto``, for training: the largest that fits into the memory and
+            divides ``trainer.effective_batch``, found once, when a run starts.
         shuffle: draw a new order in every epoch; ``None`` is true for training data.
         num_workers: number of workers that prepare batches ahead; 0 prepares each batch when it is asked for.
         worker_type: ``thread``: workers are threads of this process: batches need not be copied, and nothing
@@ -62,6 +67,10 @@ class BaseDataLoader(DataLoader[Any], ABC):
         prefetch_factor: number of batches that each worker prepares ahead.
         repeat: number of passes over the images in an epoch, each with random draws of its own, so that sets of
             a few images have epochs of more than a few steps.
+        sampler: ``rare_classes``: an image occurs r times in an epoch, on average, with r the largest
+            ``max(1, sqrt(t / f))`` of its classes and f the share of the images that hold the class (Gupta et al.,
+            "LVIS", 2019). The samples of every epoch are as many as the sum of r, times ``repeat``, rounded up.
+        sampler_threshold: t of ``sampler``; ``None``: the median f of the classes that occur.
         seed: start of every random draw.
         dataset_options: arguments of the data set.
 
@@ -84,7 +93,7 @@ class BaseDataLoader(DataLoader[Any], ABC):
 
     def __init__(
         self,
-        batch_size: Annotated[PositiveInt, MayChange(only_in="val_loader")],
+        batch_size: Annotated[PositiveInt | Literal["auto"], MayChange(only_in="val_loader")],
         shuffle: bool | None = None,
         num_workers: Annotated[Workers, MAY_CHANGE] = 0,
         worker_type: Annotated[Literal["thread", "process"], MAY_CHANGE] = "thread",
@@ -92,13 +101,22 @@ class BaseDataLoader(DataLoader[Any], ABC):
         drop_last: bool | None = None,
         prefetch_factor: Annotated[Threads, MAY_CHANGE] = 2,
         repeat: Copies = 1,
+        sampler: Literal["rare_classes"] | None = None,
+        sampler_threshold: Share | None = None,
         seed: NonNegativeInt = 0,
         **dataset_options: Any,
     ) -> None:
         processes = worker_type == "process"
         workers = {"num_workers": num_workers, "worker_type": worker_type}
-        own = {**dataset_options, **workers, "val_split": val_split, "repeat": repeat}
-        refuse(_contradictions(own, ""))
+        if batch_size == "auto":
+            raise ValueError("batch_size: 'auto' is for train.py, which tries it; give a number")
+        own = {
+            "val_split": val_split,
+            "repeat": repeat,
+            "sampler": sampler,
+            "sampler_threshold": sampler_threshold,
+        }
+        refuse(check_loader_options({**dataset_options, **workers, **own}, ""))
         dataset = self.dataset_class(seed=seed, **dataset_options)
         self._val_part: BaseDataSet | None = None
         if val_split:
@@ -112,7 +130,8 @@ class BaseDataLoader(DataLoader[Any], ABC):
         self._processes = num_workers if processes else 0
         self._ahead = prefetch_factor
         shuffle = not dataset.val if shuffle is None else shuffle
-        self._open(dataset, batch_size, shuffle, drop_last, repeat)
+        factors = image_factors(dataset, sampler_threshold) * repeat if sampler else None
+        self._open(dataset, batch_size, shuffle, drop_last, repeat, factors)
 
     @classmethod
     def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
@@ -127,10 +146,16 @@ class BaseDataLoader(DataLoader[Any], ABC):
         Returns:
             One line for each mistake, which begins with the JSON path of an argument.
         """
-        return [*_contradictions(args, path), *cls.dataset_class.check_arguments(args, path)]
+        return [*check_loader_options(args, path), *cls.dataset_class.check_arguments(args, path)]
 
     def _open(
-        self, dataset: BaseDataSet, batch_size: int, shuffle: bool, drop_last: bool | None, repeat: int = 1
+        self,
+        dataset: BaseDataSet,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool | None,
+        repeat: int = 1,
+        factors: np.ndarray | None = None,
     ) -> None:
         train = not dataset.val
         length = len(dataset) * repeat
@@ -139,16 +164,19 @@ class BaseDataLoader(DataLoader[Any], ABC):
                 f"batch_size: {batch_size} is more than the {length} images of the split; lower it, or raise "
                 "repeat"
             )
-        single = train and length % batch_size == 1 and batch_size > 1
+        dataset.prepare_mixes()
+        samples = length if factors is None else epoch_length(factors)
+        single = train and samples % batch_size == 1 and batch_size > 1
         self.info: DatasetInfo = dataset.info
         self.batches = EpochBatches(
-            length,
+            len(dataset) if factors is not None else length,
             batch_size,
             SampleKey,
             shuffle=shuffle,
             drop_last=single if drop_last is None else drop_last,
             seed=dataset.seed,
             kinds=_sizes_that_differ(dataset, batch_size),
+            factors=factors,
         )
         super().__init__(
             dataset,
@@ -167,6 +195,10 @@ class BaseDataLoader(DataLoader[Any], ABC):
         self.dataset.normalise_as(normalisation)
         self.info = self.dataset.info
         self.collate_fn = Collate(self.info.fill_colour)
+
+    def schedule_crops(self, sizes: Mapping[int, Size]) -> None:
+        """Set the (height, width) of the crops of some epochs, before the first iteration."""
+        self.dataset.schedule_crops(sizes)
 
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
         """Choose the epoch of the next iteration, and the batch that it starts with.
@@ -253,18 +285,3 @@ def _sizes_that_differ(dataset: BaseDataSet, batch_size: int) -> list[Size | Non
         return None
     sizes = dataset.sizes()
     return None if len(set(sizes)) == 1 and sizes[0] is not None else sizes
-
-
-def _contradictions(args: Mapping[str, Any], path: str) -> list[str]:
-    """Return every contradiction between a loader's options, one line each with its JSON path."""
-    found: dict[str, str] = {}
-    part = args.get("val_split") or 0
-    if part and args.get("val"):
-        found["val_split"] = "it divides training data; this is validation data (val is true)"
-    elif 1 < part != int(part):
-        found["val_split"] = f"{part:g} is neither a share below 1 nor a whole number of images"
-    if args.get("val") and args.get("repeat", 1) > 1:
-        found["repeat"] = "validation data (val is true) is the same at every pass"
-    if args.get("cache") == "ram" and args.get("worker_type") == "process" and args.get("num_workers"):
-        found["cache"] = "'ram' is shared by threads only; use 'disk' with worker processes"
-    return [Problem(join(path, name), reason) for name, reason in found.items()]

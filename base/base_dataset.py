@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from base.checks import check_classes, check_pairs, check_split
+from base.checks import check_class_names, check_classes, check_split
+from base.drawing import Drawing
 from base.normalised import Normalised
 from base.sample import Described, Sample, SampleKey, check_pair, fingerprint, given_options, sizes_of
 from utils.augment.transform import SampleTransform
 from utils.augment.warp import Size
 from utils.config.annotations import MAY_CHANGE, NonNegativeInt
 from utils.config.factory import merged_parameters, refuse
-from utils.data.batch import LabelledImage
 from utils.data.cache import open_cache
 from utils.data.labels import ColourTable, LabelTable
 from utils.dataset_info import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo, normalise, voc_palette
@@ -35,7 +35,7 @@ __all__ = ["BaseDataSet", "Sample", "SampleKey"]
 logger = logging.getLogger(__name__)
 
 
-class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
+class BaseDataSet(Described, Normalised, Drawing, Dataset[Any]):
     """Base of every data set: a subclass declares the facts below and lists its files.
 
     Every random draw follows from (seed, epoch, index), so a sample is the same whichever worker makes it.
@@ -126,7 +126,7 @@ class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
             One line for each mistake, which begins with the JSON path of an argument.
         """
         classes = getattr(cls, "classes", ())
-        problems = [*check_classes(classes, path), *check_pairs(classes, args, path)]
+        problems = [*check_classes(classes, path), *check_class_names(classes, args, path)]
         # a constructor of its own may set the splits, unless the class declares them
         declared = cls.splits is not BaseDataSet.splits or cls.__init__ is BaseDataSet.__init__
         if declared and "split" in args:
@@ -182,39 +182,12 @@ class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
         """Return the samples of a batch: for our loader's keys, or for the indices of a plain ``DataLoader``."""
         return [self.load(key) if isinstance(key, SampleKey) else self[key] for key in keys]
 
-    def load(self, key: SampleKey) -> LabelledImage:
-        """Read, check and transform one sample.
-
-        Args:
-            key: the sample, and the epoch that its random draws follow from.
-
-        Raises:
-            DataError: a file is unreadable, or image and mask differ in size.
-            LabelError: the mask holds a value that is neither a class nor void.
-        """
-        rng = np.random.default_rng([self.seed, key.epoch, key.index])
-        index = key.index % len(self)
-        if self.cache is not None:
-            image, label, image_id = self.cache[index]
-            geometry = self.transform.plan(label, rng)
-        elif self._can_reduce(index):
-            sample = self.files[index]
-            label = self._load_label(sample, None)
-            geometry = self.transform.plan(label, rng)
-            image = self._read_image(sample, geometry.reduction)
-            check_pair(image, label, sample, geometry.reduction)
-            image_id = sample.image_id
-        else:
-            image, label, image_id = self.load_checked(index)
-            geometry = self.transform.plan(label, rng)
-        image, label = self.transform.apply(image, label, geometry, self.info.fill_colour, rng, self.classes)
-        return LabelledImage(image, label, image_id)
-
     def load_checked(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         """Return image, class indices and name as they are on disk, with sizes checked.
 
         Raises:
-            DataError: as :meth:`load`.
+            DataError: a file is unreadable, or image and mask differ in size.
+            LabelError: the mask holds a value that is neither a class nor void.
         """
         image, label, image_id = self._load_data(index)
         check_pair(image, label, self.files[index] if self.files else None)
@@ -223,6 +196,7 @@ class BaseDataSet(Described, Normalised, Dataset[Any], ABC):
     def subset(self, indices: Sequence[int], *, val: bool = False) -> BaseDataSet:
         """Return this data set with some of its samples; with ``val``, full images and nothing random."""
         part = copy.copy(self)
+        vars(part).pop("_paste_sources", None)  # they are indices of this data set
         part.files = [self.files[index] for index in indices] if self.files else []
         part.cache = None if self.cache is None else self.cache.part(indices)
         if val:

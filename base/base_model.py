@@ -216,7 +216,9 @@ class BaseModel(nn.Module, ABC, metaclass=_ModelMeta):
 
     def layer_of(self, name: str) -> int:
         """Return the depth of a parameter: 0 for embeddings, i for block i (from 1), ``num_layers`` for heads."""
-        return self.num_layers
+        part, _, rest = name.partition(".")
+        find: Any = getattr(self.backbone, "layer_of", None) if part == "backbone" else None
+        return self.num_layers if find is None else find(rest)
 
     def freeze(self, *, bn: bool = False, backbone: bool = False) -> None:
         """Freeze batch norm, the backbone or both, for good: :meth:`train` keeps them frozen.

@@ -28,6 +28,7 @@ from utils.system.stop_signal import StopSignal
 from utils.training.activation_checkpointing import checkpoint_activations
 from utils.training.figures import RunningFigures
 from utils.training.monitor import Monitor, figure_names
+from utils.training.phases import Phases, crop_sizes
 from utils.training.process import any_image_size
 from utils.training.saves import Saves
 from utils.training.schedule import Schedule
@@ -65,6 +66,7 @@ class BaseTrainer(ABC):
         epoch: the current epoch, from 1.
         step: batches of this epoch that are done.
         stepper: takes optimizer steps; holds the averaged weights too.
+        phases: what differs by epoch: frozen statistics, the average of the last weights.
         figures: losses and metrics of the current training epoch.
 
     Raises:
@@ -96,10 +98,13 @@ class BaseTrainer(ABC):
         self.train_loader, self.val_loader = train_loader, val_loader if options.val else None
         self.options, self.run, self.precision = options, run, precision
         self.info, self.device, self._devices = train_loader.info, devices[0], list(devices)
+        self.phases = Phases(model, options)
+        if options.crop_schedule:
+            train_loader.schedule_crops(crop_sizes(options))
         self.forward = self._training_model(compile_model)
         self.stepper = Stepper(
             model, optimizer, schedule, precision,
-            clip_grad_norm=options.clip_grad_norm, ema_decay=options.ema_decay,
+            clip_grad_norm=options.clip_grad_norm, ema_decay=options.ema_decay, ema_ramp=options.ema_ramp,
         )  # fmt: skip
         names = figure_names(validates=options.val, classes=self.info.classes)
         self.monitor = Monitor(options.monitor, names, options.early_stop)
@@ -144,7 +149,7 @@ class BaseTrainer(ABC):
             raise self.saves.explained(error) from error
         finally:
             self.log.close()
-        self._log_result()
+        self.monitor.log_result(self.run.best)
 
     def _run_epoch(self, epoch: int) -> None:
         start = time.perf_counter()
@@ -175,13 +180,6 @@ class BaseTrainer(ABC):
         improved = decides and self.monitor.update(figures, epoch)
         self.stepper.schedule.epoch_done(epoch, self.monitor.value(figures))
         return improved
-
-    def _log_result(self) -> None:
-        if self.monitor.exhausted:
-            logger.info("Stopped early: %d validations without improvement", self.monitor.not_improved)
-        if self.monitor.best is not None:
-            name, epoch = self.monitor.name, self.monitor.best_epoch
-            logger.info("Best %s: %.4f (epoch %s): %s", name, self.monitor.best, epoch, self.run.best)
 
     # ---- data -----------------------------------------------------------------------------------
 
@@ -221,13 +219,13 @@ class BaseTrainer(ABC):
     def compute(self, model: nn.Module, images: Tensor) -> SegmentationOutput:
         """Run a model on (N, C, H, W) images in the precision of the run."""
         with self.precision.autocast():
-            output: SegmentationOutput = model(images)
-        return output
+            return model(images)  # type: ignore[no-any-return]
 
     def evaluated(self) -> nn.Module:
         """Return the model to validate, in eval mode: the averaged weights if the run keeps them."""
         ema = self.stepper.ema
-        return self._parallel(self.model if ema is None else ema.module).eval()
+        averaged = self.phases.averaged if ema is None else ema.module
+        return self._parallel(self.model if averaged is None else averaged).eval()
 
     def _training_model(self, compile_model: bool) -> nn.Module:
         if self.options.activation_checkpointing:
@@ -261,6 +259,7 @@ class BaseTrainer(ABC):
             "step": self.step,
             "iters_per_epoch": len(self.train_loader),
             **self.stepper.state_dict(),
+            **self.phases.state_dict(),
             "monitor": self.monitor.state_dict(),
             **self.figures.state_dict(),
             "metrics": self._last_figures,
@@ -281,6 +280,7 @@ class BaseTrainer(ABC):
         try:
             self.model.load_state_dict(state["model"])
             self.stepper.load_state_dict(state)
+            self.phases.load_state_dict(state)
             self.monitor.load_state_dict(state["monitor"])
             self.figures.load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:

@@ -9,7 +9,7 @@ three rounds, in one process tree on an otherwise idle machine; the median of th
 ``decode only`` reads the same files with the decoders used here and does nothing else: an upper bound for a
 pipeline without reduced decoding. ``decode only, cv2`` uses the decoders of cv2, as the contender
 albumentations does. Without ``--images`` the images are drawn: several octaves of noise, so that they
-compress about as photos do.
+compress about as photos do. ``ours, mix and erase`` and the two after it do more work than the others.
 
 Ours runs as in ``train.py``, with an allocator that keeps freed memory; the others run without it, and
 albumentations once more with it, because large images gain much by it on some machines.
@@ -40,6 +40,7 @@ from utils.images.read import read_image
 from utils.system.allocator import keep_freed_memory
 
 BATCH = 8
+MIXES = ("mosaic", "cutmix", "class_paste")
 
 
 class Set(NamedTuple):
@@ -211,6 +212,11 @@ def measure(kind: Set, folder: Path, seconds: float, cached: bool) -> dict[str, 
         "decode only": lambda: decode_only(folder),
         "decode only, cv2": lambda: decode_only(folder, cv2_image, cv2_mask),
         "ours": lambda: endless(ours(kind, folder)),
+        "ours, mix and erase": lambda: endless(ours(kind, folder, mix=list(MIXES), erase=0.5)),
+        "ours, cutmix in every sample": lambda: endless(ours(kind, folder, mix={"cutmix": 1})),
+        "ours, light and labels": lambda: endless(
+            ours(kind, folder, gamma=True, exposure=True, label_elastic=True)
+        ),
         "ours, worker process": lambda: endless(ours(kind, folder, worker_type="process")),
     }
     if cached:

@@ -47,6 +47,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "SegResNet": ("SegResNet", {"pretrained": False}),
     "ENet": ("ENet", {}),
     "DABNet": ("DABNet", {}),
+    "ERFNet": ("ERFNet", {}),
     "DDRNet": ("DDRNet", {}),
     "PIDNet": ("PIDNet", {}),
     "SegFormer": ("SegFormer", {}),

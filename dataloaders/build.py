@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from utils.config.parse import Mistakes, read_section
 from utils.config.sections import Experiment
 from utils.errors import ConfigError
 
+_OF_BATCHES = ("sampler", "sampler_threshold", "mix")  # training alone has them, and they count masks
 DATA_SETS = Catalogue(dataloaders, BaseDataLoader, "data set", frozenset({"seed"}))
 
 
@@ -99,8 +100,9 @@ def examined_datasets(sections: DataSections) -> dict[str, BaseDataSet]:
         component: Component | None = getattr(sections, path)
         if component is None:
             continue
-        # one image a batch: the size of a batch is a question for training
-        single = _with_arguments(component, {"batch_size": 1, "num_workers": 0, "cache": None})
+        # one image a batch, nothing counted: the size and the content of a batch are questions for training
+        alone = {"batch_size": 1, "num_workers": 0, "cache": None}
+        single = _with_arguments(_without(component, _OF_BATCHES), alone)
         require(DATA_SETS, single, path)
         loader = open_loader(single, path, sections.seed)
         found[f"{path} ({loader.dataset.split})"] = loader.dataset
@@ -124,7 +126,7 @@ def batch_problems(sections: DataSections, datasets: Mapping[str, BaseDataSet]) 
             continue
         dataset = next(data for title, data in datasets.items() if title.startswith(f"{path} ("))
         batch, length = component.args["batch_size"], len(dataset) * component.args.get("repeat", 1)
-        if not dataset.val and length < batch:
+        if batch != "auto" and not dataset.val and length < batch:
             found.append(f"{path}.args.batch_size: {batch} is more than the {length} images of an epoch")
     return found
 
@@ -141,7 +143,7 @@ def shown_loader(sections: DataSections, *, val: bool) -> tuple[BaseDataLoader, 
     if component is None:
         raise ConfigError(f"{path}: missing; it says which data to show")
     require(DATA_SETS, component, path)
-    loader = open_loader(component, path, sections.seed)
+    loader = open_loader(_with_number(component), path, sections.seed)
     if not val or path == "val_loader":
         return loader, path
     rest = loader.get_val_loader()
@@ -174,7 +176,7 @@ def evaluation_dataset(
         component = _with_arguments(component, {"data_dir": data_dir})
     if split is None and path == "train_loader":
         require(DATA_SETS, component, path)
-        rest = open_loader(component, path, sections.seed).get_val_loader()
+        rest = open_loader(_with_number(component), path, sections.seed).get_val_loader()
         if rest is None:
             raise ConfigError("the config has neither val_loader nor val_split: name a --split")
         return rest.dataset
@@ -185,16 +187,26 @@ def evaluation_dataset(
     return open_loader(component, path, sections.seed).dataset
 
 
+def _without(component: Component, names: Sequence[str]) -> Component:
+    kept = {name: value for name, value in component.args.items() if name not in names}
+    return replace(component, args=kept)
+
+
 def _with_arguments(component: Component, args: dict[str, Any]) -> Component:
     return replace(component, args={**component.args, **args})
+
+
+def _with_number(component: Component) -> Component:
+    """Put batches of one image for ``auto``, which only a training resolves."""
+    return (
+        _with_arguments(component, {"batch_size": 1}) if component.args["batch_size"] == "auto" else component
+    )
 
 
 def _without_changes(component: Component, path: str) -> Component:
     """Keep the arguments that say which data; drop those that change images."""
     plain = {"batch_size": 1, "num_workers": 0, "val": True, "crop_size": None, "base_size": None}
-    drop = ("augment", "val_split", "drop_last", "shuffle")
+    drop = ("augment", "val_split", "drop_last", "shuffle", "repeat", "erase", *_OF_BATCHES)
+    component = _without(component, drop)
     known = inspect.signature(find(DATA_SETS, component.type, f"{path}.type")).parameters
-    kept = {name: value for name, value in component.args.items() if name not in drop}
-    return replace(
-        component, args={**kept, **{name: value for name, value in plain.items() if name in known}}
-    )
+    return _with_arguments(component, {name: value for name, value in plain.items() if name in known})

@@ -11,7 +11,7 @@ import numpy as np
 
 from base.base_dataloader import BaseDataLoader
 from base.base_dataset import BaseDataSet, Sample
-from base.checks import check_pairs, check_split
+from base.checks import check_class_names, check_split
 from dataloaders.folder_options import FolderLabels, FolderPixels, FolderSplits, Values, pick, problems_of
 from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from utils.config.factory import refuse
@@ -108,7 +108,7 @@ class FolderDataSet(BaseDataSet):
         splits = pick(FolderSplits, given)
         labels = pick(FolderLabels, given)
         problems = problems_of([labels, splits, pick(FolderPixels, given)], path)
-        problems += check_pairs(labels.names, args, path)
+        problems += check_class_names(labels.names, args, path)
         if "split" not in splits.problems():
             problems += check_split(splits.names, splits.split, path)
         return problems + super().check_arguments(args, path)

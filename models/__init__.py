@@ -6,6 +6,7 @@ from models.deeplab import DeepLab
 from models.duc_hdc import DeepLab_DUC_HDC
 from models.enet import ENet
 from models.eomt import EoMT
+from models.erfnet import ERFNet
 from models.fcn import FCN8s, FCN16s, FCN32s
 from models.gcn import GCN
 from models.hf import HF
@@ -33,6 +34,7 @@ __all__ = [
     "DeepLab",
     "DeepLab_DUC_HDC",
     "ENet",
+    "ERFNet",
     "EoMT",
     "FCN8s",
     "FCN16s",

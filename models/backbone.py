@@ -13,7 +13,7 @@ from utils.config.factory import Problem, did_you_mean, join
 
 __all__ = ["Backbone", "build_backbone"]
 
-Builder = Callable[[str, int, "bool | str", int, bool], Backbone]
+Builder = Callable[[str, int, "bool | str", int, bool, float], Backbone]
 
 
 def build_backbone(
@@ -22,6 +22,7 @@ def build_backbone(
     pretrained: bool | str | None,
     output_stride: int = 32,
     deep_stem: bool = False,
+    drop_path: float = 0.0,
 ) -> Backbone:
     """Build a backbone.
 
@@ -32,6 +33,7 @@ def build_backbone(
             false for those of timm.
         output_stride: 8, 16 or 32: no feature has a larger stride. DenseNets have 8 only.
         deep_stem: the stem of PSPNet's authors, for ResNets.
+        drop_path: stochastic depth of the last residual block, 0..1; earlier ones have less in proportion.
 
     Raises:
         ValueError: an unknown name, or an option that the network does not have.
@@ -42,11 +44,11 @@ def build_backbone(
     if deep_stem and name not in get_args(ResNetName):
         raise ValueError(f"deep_stem: is a stem of ResNets; {name} has its own")
     if name.startswith(PREFIX):
-        return TimmBackbone(name.removeprefix(PREFIX), in_channels, pretrained, output_stride)
+        return TimmBackbone(name.removeprefix(PREFIX), in_channels, pretrained, output_stride, drop_path)
     problem = unknown_name(name)
     if problem:
         raise ValueError(f"backbone: {problem}")
-    return _BUILDERS[name](name, in_channels, pretrained, output_stride, deep_stem)
+    return _BUILDERS[name](name, in_channels, pretrained, output_stride, deep_stem, drop_path)
 
 
 def unknown_name(name: str, others: Sequence[str] = ()) -> str:
@@ -76,12 +78,16 @@ def check_backbone(args: Mapping[str, Any], path: str, others: Sequence[str] = (
 
 
 def _resnet(
-    name: str, in_channels: int, pretrained: bool | str, output_stride: int, deep_stem: bool
+    name: str, in_channels: int, pretrained: bool | str, output_stride: int, deep_stem: bool, drop_path: float
 ) -> Backbone:
-    return ResNetEncoder(name, in_channels, pretrained, output_stride, deep_stem)  # type: ignore[arg-type]
+    return ResNetEncoder(name, in_channels, pretrained, output_stride, deep_stem, drop_path)  # type: ignore[arg-type]
 
 
-def _densenet(name: str, in_channels: int, pretrained: bool | str, output_stride: int, _: bool) -> Backbone:
+def _densenet(
+    name: str, in_channels: int, pretrained: bool | str, output_stride: int, _: bool, drop_path: float
+) -> Backbone:
+    if drop_path:
+        raise ValueError(f"drop_path: {name} has no residual blocks that could be skipped; leave it out")
     if output_stride != 8:
         raise ValueError(f"backbone: {name} has features of stride 8 only; {output_stride} is asked for")
     return DenseNetEncoder(name, in_channels, pretrained)  # type: ignore[arg-type]

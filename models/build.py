@@ -12,6 +12,7 @@ from torch import nn
 import models
 from base.base_model import BaseModel
 from base.outputs import SegmentationOutput
+from models.weights.read import KEY, PACKAGE
 from utils import __version__
 from utils.config.factory import Catalogue, Component, build, find
 from utils.config.sections import Experiment
@@ -44,6 +45,8 @@ def build_model(arch: Component, info: DatasetInfo, version: int | None = None) 
             f"arch.args.num_classes: one logit separates two classes, the data set has {info.num_classes}; "
             "leave it out"
         )
+    if arch.args.get("pretrained") == "":  # which constructors would take for false
+        raise ConfigError(f"{KEY}: is empty; give a file, {PACKAGE}PACKAGE, true or false")
     num_classes = 1 if one_logit else info.num_classes
     model = build(MODELS, arch, "arch", num_classes=num_classes, in_channels=info.in_channels)
     model.one_logit = one_logit

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import init_weights
 
 _EPS = 1e-3  # of the authors' batch norms
@@ -22,11 +23,12 @@ class DABNet(BaseModel):
     Args:
         num_classes: channels of the logits.
         in_channels: channels of the images.
+        use_aux: train an auxiliary head on the features of stride 4 (``trainer.aux_weight``).
     """
 
     stride = 8
 
-    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 3, use_aux: bool = False) -> None:
         super().__init__(num_classes, in_channels)
         self.stem = nn.Sequential(*_conv(in_channels, 32, 3, stride=2), *_conv(32, 32, 3), *_conv(32, 32, 3))
         self.norm1 = _norm(32 + in_channels)
@@ -38,17 +40,17 @@ class DABNet(BaseModel):
         self.norm3 = _norm(2 * 128 + in_channels)
         self.classifier = nn.Conv2d(2 * 128 + in_channels, num_classes, 1, bias=False)
         init_weights(self)
+        self.aux = auxiliary_head(2 * 64 + in_channels, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         half = _half(images)
         quarter = _half(half)
         features = self.norm1(torch.cat([self.stem(images), half], dim=1))  # N, 35, H/2, W/2
         down = self.down1(features)
-        features = self.norm2(torch.cat([self.stage1(down), down, quarter], dim=1))  # N, 131, H/4, W/4
-        down = self.down2(features)
+        middle = self.norm2(torch.cat([self.stage1(down), down, quarter], dim=1))  # N, 131, H/4, W/4
+        down = self.down2(middle)
         features = self.norm3(torch.cat([self.stage2(down), down, _half(quarter)], dim=1))
-        logits: Tensor = self.classifier(features)
-        return logits  # N, num_classes, H/8, W/8
+        return with_auxiliary(self, self.classifier(features), middle)  # N, num_classes, H/8, W/8
 
 
 class _Bottleneck(nn.Module):

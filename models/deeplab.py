@@ -9,13 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.backbone import build_backbone, check_backbone
 from models.blocks import AtrousPyramid, conv_bn_relu, init_weights, resize_like, separable_bn_relu
 from models.features import Backbone
 from models.resnet import ResNetEncoder, dilate
 from models.xception import XceptionEncoder
-from utils.config.annotations import PositiveInt
+from utils.config.annotations import Fraction, PositiveInt
 
 XCEPTIONS = ("xception", "xception_linear")
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}  # dilation of the pyramid by output stride, as in the paper
@@ -39,9 +40,13 @@ class DeepLab(BaseModel):
         separable: depthwise-separable 3x3 convolutions in pyramid and decoder, as in the paper.
         multi_grid: dilations of the blocks of a ResNet's last stage, times that of the stage: ``[1, 2, 4]`` in
             DeepLab V3 (Chen et al., 2017).
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
+        use_aux: train an auxiliary head on the backbone's last feature but one (``trainer.aux_weight``).
 
     Raises:
-        ValueError: ``multi_grid`` without a ResNet, or not as long as its last stage.
+        ValueError: ``multi_grid`` without a ResNet, or not as long as its last stage; ``drop_path`` with a
+            backbone that has no residual blocks to skip.
     """
 
     architecture_version = 2  # 2: Xception's ReLUs
@@ -55,22 +60,27 @@ class DeepLab(BaseModel):
         output_stride: Literal[8, 16] = 16,
         separable: bool = False,
         multi_grid: list[PositiveInt] | None = None,
+        drop_path: Fraction = 0.0,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         if backbone in XCEPTIONS:
+            if drop_path:
+                raise ValueError(f"drop_path: {backbone} has no stochastic depth; leave it out")
             wanted, relu = pretrained is None or pretrained, backbone == "xception"
             encoder: Backbone = XceptionEncoder(in_channels, wanted, output_stride, relu)
         else:
-            encoder = build_backbone(backbone, in_channels, pretrained, output_stride)
+            encoder = build_backbone(backbone, in_channels, pretrained, output_stride, drop_path=drop_path)
         if multi_grid is not None:
             _dilate_blocks(encoder, multi_grid, 32 // output_stride)
-        self.backbone, self.stride = encoder, encoder.stride
+        self.backbone, self.stride, self.num_layers = encoder, encoder.stride, encoder.num_layers
         (self._low,) = encoder.levels(4)
         low, high = encoder.channels[self._low], encoder.channels[-1]
         self.pyramid = AtrousPyramid(high, RATES[output_stride], separable=separable)
         self.reduce = conv_bn_relu(low, 48, 1)
         self.head = fusing_head(48 + 256, num_classes, separable)
         init_weights(self.pyramid, self.reduce, self.head)
+        self.aux = auxiliary_head(encoder.channels[-2], num_classes) if use_aux else None
 
     @classmethod
     def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
@@ -84,12 +94,12 @@ class DeepLab(BaseModel):
             return {**arguments, "backbone": "xception_linear"}
         return dict(arguments)
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         low = self.reduce(features[self._low])  # N, 48, H/4, W/4
         high = resize_like(self.pyramid(features[-1]), low)  # N, 256, H/4, W/4
-        logits: Tensor = self.head(torch.cat([low, high], dim=1))
-        return logits  # N, num_classes, H/4, W/4
+        logits = self.head(torch.cat([low, high], dim=1))  # N, num_classes, H/4, W/4
+        return with_auxiliary(self, logits, features[-2])
 
 
 def fusing_head(in_channels: int, num_classes: int, separable: bool = False) -> nn.Sequential:

@@ -8,10 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import AtrousPyramid, conv_bn_relu, init_weights
 from models.deeplab import fusing_head
 from models.resnet import ResNetEncoder, dilate
+from utils.config.annotations import Fraction
 
 
 class DeepLab_DUC_HDC(BaseModel):
@@ -26,6 +28,9 @@ class DeepLab_DUC_HDC(BaseModel):
         in_channels: channels of the images.
         backbone: which ResNet.
         pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
+        use_aux: train an auxiliary head on the backbone's third stage (``trainer.aux_weight``).
     """
 
     stride = 8
@@ -36,9 +41,12 @@ class DeepLab_DUC_HDC(BaseModel):
         in_channels: int = 3,
         backbone: Literal["resnet50", "resnet101", "resnet152"] = "resnet101",
         pretrained: bool | str = True,
+        drop_path: Fraction = 0.0,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.backbone = ResNetEncoder(backbone, in_channels, pretrained)
+        self.backbone = ResNetEncoder(backbone, in_channels, pretrained, drop_path=drop_path)
+        self.num_layers = self.backbone.num_layers
         dilate(self.backbone.layer3, [1, 2, 3])  # rates without a common factor sample every pixel
         dilate(self.backbone.layer4, [3, 4, 5])
         self.pyramid = AtrousPyramid(2048, (6, 12, 18, 24, 36))
@@ -49,13 +57,14 @@ class DeepLab_DUC_HDC(BaseModel):
         init_weights(self.pyramid, self.up, self.reduce, self.head, self.last)
         _same_for_every_pixel(self.up[0], 4)
         _same_for_every_pixel(self.last[0], 16)
+        self.aux = auxiliary_head(self.backbone.channels[-2], num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         low = self.reduce(features[1])  # N, 48, H/4, W/4
         high = self.up(self.pyramid(features[-1]))  # N, 256, H/4, W/4
-        logits: Tensor = self.last(self.head(torch.cat([low, high], dim=1)))
-        return logits  # N, num_classes, H, W
+        logits = self.last(self.head(torch.cat([low, high], dim=1)))  # N, num_classes, H, W
+        return with_auxiliary(self, logits, features[-2])
 
 
 def _same_for_every_pixel(convolution: nn.Module, pixels: int) -> None:

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import init_weights
 from models.segnet import pool, unpool
 
@@ -32,6 +33,7 @@ class ENet(BaseModel):
         num_classes: channels of the logits.
         in_channels: channels of the images, at most 15.
         layout: that of the authors or of the template family.
+        use_aux: train an auxiliary head on the encoder's features of stride 8 (``trainer.aux_weight``).
 
     Raises:
         ValueError: more than 15 image channels, for which the entrance has no room.
@@ -40,7 +42,9 @@ class ENet(BaseModel):
     architecture_version = 2  # 2: the authors' layout
     stride = 8
 
-    def __init__(self, num_classes: int, in_channels: int = 3, layout: Layout = "paper") -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int = 3, layout: Layout = "paper", use_aux: bool = False
+    ) -> None:
         super().__init__(num_classes, in_channels)
         if in_channels > 15:
             raise ValueError(
@@ -61,23 +65,23 @@ class ENet(BaseModel):
         self.stage5 = _Bottleneck(16, dropout, layout, relu=True)
         self.classifier = _double(16, num_classes, 2 if paper else 3, bias=paper)
         init_weights(self)
+        self.aux = auxiliary_head(128, num_classes) if use_aux else None
 
     @classmethod
     def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of today for version 1, the template family's layout."""
         return {**arguments, "layout": "family"}
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = torch.cat([self.entrance(images), F.max_pool2d(images, 2)], dim=1)
         features = self.entrance_norm(features)  # N, 16, H/2, W/2
         features, place1 = self.down1(features)  # N, 64, H/4, W/4
         features = self.stage1(features)
         features, place2 = self.down2(features)  # N, 128, H/8, W/8
-        features = self.stage2(features)
-        features = self.stage4(self.up4(features, place2))  # N, 64, H/4, W/4
+        middle = self.stage2(features)
+        features = self.stage4(self.up4(middle, place2))  # N, 64, H/4, W/4
         features = self.stage5(self.up5(features, place1))  # N, 16, H/2, W/2
-        logits: Tensor = self.classifier(features)
-        return logits  # N, num_classes, H, W
+        return with_auxiliary(self, self.classifier(features), middle)  # N, num_classes, H, W
 
 
 class _Bottleneck(nn.Module):

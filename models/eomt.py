@@ -95,11 +95,6 @@ class EoMT(BaseModel):
 
     restricted: Tensor  # share of the queries whose attention is restricted, per block
 
-    def layer_of(self, name: str) -> int:
-        """Return the depth of a parameter: 0 for embeddings, i + 1 for block i, then norm, queries and heads."""
-        part, _, rest = name.partition(".")
-        return self.backbone.layer_of(rest) if part == "backbone" else self.num_layers
-
     def build_criterion(self, pixel: BaseLoss, aux_weight: float) -> TrainingLoss:
         """Return the loss of classes and masks; those of the config are for validation.
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import resize_like
 from models.vgg import FullyConvolutionalVGG, VGGName
 
@@ -28,6 +29,7 @@ class _FCN(BaseModel):
         learn_upsampling: deconvolutions that start as bilinear and are trained; the authors found no gain.
         border: what up-sampling sees outside the image: the outermost scores, or zeros as in the authors'
             network and in version 1.
+        use_aux: train an auxiliary head on pool4 (``trainer.aux_weight``).
     """
 
     architecture_version = 2  # 2: up-sampling that continues the scores at the borders
@@ -42,6 +44,7 @@ class _FCN(BaseModel):
         pretrained: bool | str = True,
         learn_upsampling: bool = False,
         border: Literal["edge", "zero"] = "edge",
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         self.backbone = FullyConvolutionalVGG(backbone, in_channels, pretrained)
@@ -54,6 +57,7 @@ class _FCN(BaseModel):
             self.score_pool3 = _score(pool3, num_classes)
             self.upscore_pool4 = self._upsampling(2, learn_upsampling, border)
         self.upscore = self._upsampling(32 >> self.skips, learn_upsampling, border)
+        self.aux = auxiliary_head(pool4, num_classes) if use_aux else None
 
     @classmethod
     def arguments_of_version(cls, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +70,7 @@ class _FCN(BaseModel):
             return nn.Identity()
         return _Bilinear(self.num_classes, factor, edge=border == "edge").requires_grad_(trained)
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         pool3, pool4, fc7 = self.backbone(images)
         score: Tensor = self.score_fr(fc7)  # N, C, H/32, W/32
         if self.skips >= 1:
@@ -75,8 +79,8 @@ class _FCN(BaseModel):
         if self.skips == 2:
             finer = self.score_pool3(pool3)  # N, C, H/8, W/8
             score = resize_like(self.upscore_pool4(score), finer) + finer
-        logits: Tensor = self.upscore(score)
-        return logits  # at the size of the score, or N, C, H, W
+        # at the size of the score, or N, C, H, W
+        return with_auxiliary(self, self.upscore(score), pool4)
 
 
 class FCN32s(_FCN):

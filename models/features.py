@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from utils.dataset_info import Normalisation
@@ -23,10 +26,51 @@ class Backbone(nn.Module):
     stride: int = 1
     normalisation: Normalisation | None = None
     usual: Normalisation = Normalisation()  # ImageNet's
+    _stages: dict[str, int] | None = None
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features (N, channels, H / reduction, W / reduction) of (N, C, H, W) images."""
         raise NotImplementedError
+
+    @property
+    def num_layers(self) -> int:
+        """Number of stages, which are the layers of ``optimizer.layer_decay``."""
+        return len(self.reductions)
+
+    def layer_of(self, name: str) -> int:
+        """Return the stage of a parameter of this module: the index of the first feature that depends on it.
+
+        The learning rate falls from stage to stage, not from block to block: Liu, Mao, Wu, Feichtenhofer, Darrell,
+        Xie, "A ConvNet for the 2020s", 2022, group the blocks of a pyramid too.
+        """
+        if self._stages is None:
+            self._stages = self._find_stages()
+        return self._stages.get(name, self.num_layers - 1)
+
+    def _find_stages(self) -> dict[str, int]:
+        """Follow the gradient of each feature of an empty image, in evaluation mode, to the parameters."""
+        first = next(p for p in self.parameters() if p.ndim == 4)  # the convolution that sees the image
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        with torch.enable_grad():
+            size = (2 * self.stride, 2 * self.stride)
+            features = self(torch.zeros(1, first.shape[1], *size, device=first.device))
+        for module, training in modes:
+            module.training = training
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        stages: dict[str, int] = {}
+        seen: set[Any] = set()
+        for stage, feature in enumerate(features):
+            waiting = [feature.grad_fn]
+            while waiting:
+                node = waiting.pop()
+                if node is None or node in seen:
+                    continue
+                seen.add(node)
+                waiting += [before for before, _ in node.next_functions]
+                if hasattr(node, "variable"):
+                    stages[names[id(node.variable)]] = stage
+        return stages
 
     def levels(self, *reductions: int) -> tuple[int, ...]:
         """Return the index of the last feature of each stride.

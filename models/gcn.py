@@ -9,10 +9,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.backbone import build_backbone, check_backbone
 from models.blocks import init_weights, resize_like
-from utils.config.annotations import PositiveInt
+from utils.config.annotations import Fraction, PositiveInt
 
 
 class GCN(BaseModel):
@@ -28,6 +29,9 @@ class GCN(BaseModel):
         pretrained: weights of the backbone: true for those of its library, false, a file or ``pip:PACKAGE``;
             ``None``: true for ResNets, false for timm.
         kernel_size: side of the large kernels, odd (the paper's best is 15).
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
+        use_aux: train an auxiliary head on the backbone's features of stride 16 (``trainer.aux_weight``).
 
     Raises:
         ValueError: an even kernel, or a backbone without the strides.
@@ -40,12 +44,14 @@ class GCN(BaseModel):
         backbone: str = "resnet50",
         pretrained: bool | str | None = None,
         kernel_size: PositiveInt = 11,
+        drop_path: Fraction = 0.0,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size: {kernel_size} is even; a kernel needs a middle")
-        encoder = build_backbone(backbone, in_channels, pretrained)
-        self.backbone, self.stride = encoder, encoder.stride
+        encoder = build_backbone(backbone, in_channels, pretrained, drop_path=drop_path)
+        self.backbone, self.stride, self.num_layers = encoder, encoder.stride, encoder.num_layers
         self._indices = encoder.levels(4, 8, 16, 32)
         self.levels = nn.ModuleList(
             nn.Sequential(_LargeKernel(encoder.channels[i], num_classes, kernel_size), _Refine(num_classes))
@@ -59,21 +65,23 @@ class GCN(BaseModel):
                 block.draw_weights()
             elif isinstance(block, _Refine):  # near identity, or nine in a row would multiply the scores
                 nn.init.normal_(block.second.weight, std=0.01)
+        middle = encoder.channels[self._indices[2]]
+        self.aux = auxiliary_head(middle, num_classes) if use_aux else None
 
     @classmethod
     def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
         """Return the mistakes that the types of the arguments do not show."""
         return check_backbone(args, path)
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         scores = [level(features[i]) for level, i in zip(self.levels, self._indices, strict=True)]
         score = scores.pop()  # N, num_classes, H/32, W/32
         for refine in self.refine[:3]:
             score = refine(resize_like(score, scores[-1]) + scores.pop())
         score = self.refine[3](resize_like(score, images[..., ::2, ::2]))  # N, num_classes, H/2, W/2
-        logits: Tensor = self.classifier(self.refine[4](resize_like(score, images)))
-        return logits  # N, num_classes, H, W
+        logits = self.classifier(self.refine[4](resize_like(score, images)))  # N, num_classes, H, W
+        return with_auxiliary(self, logits, features[self._indices[2]])
 
 
 class _LargeKernel(nn.Module):

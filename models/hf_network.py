@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,11 +100,12 @@ def folder_of(weights: str, hub: bool) -> Path:
         raise ConfigError(
             f'{_KEY}: {weights}: no such folder; "hub": true takes it for a repository of the hub'
         )
+    _import_package()  # which brings the next one
+    from huggingface_hub import constants, snapshot_download
+
     from models.weights.fetch import require_hub
 
     try:
-        from huggingface_hub import snapshot_download
-
         try:
             return Path(snapshot_download(weights, allow_patterns=_HUB_FILES, local_files_only=True))
         except OSError:
@@ -113,8 +115,8 @@ def folder_of(weights: str, hub: bool) -> Path:
         if isinstance(error, MemoryError):
             raise
         raise ConfigError(
-            f"{_KEY}: {weights} cannot be downloaded ({first_line(error)}) and is not in the hub's cache; give a "
-            "folder"
+            f"{_KEY}: config.json of {weights} cannot be downloaded ({first_line(error)}) and is not in "
+            f"{constants.HF_HUB_CACHE}; give a folder"
         ) from error
 
 
@@ -170,7 +172,9 @@ def _load(cls: Any, config: Any, folder: Path) -> nn.Module:
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
-        raise ConfigError(f"{_KEY}: {folder}: cannot be read as weights ({first_line(error)})") from error
+        unsafe = isinstance(error, pickle.UnpicklingError)  # whose text advises to run the file
+        reason = "a file holds more than tensors and plain types" if unsafe else first_line(error)
+        raise ConfigError(f"{_KEY}: {folder}: cannot be read as weights ({reason})") from error
     total = len(network.state_dict())
     new = sorted({*report["missing_keys"], *(str(each[0]) for each in report["mismatched_keys"])})
     if len(new) > (1 - _NEEDED) * total:
@@ -199,9 +203,15 @@ def _normalisation(folder: Path, network: nn.Module) -> Normalisation:
     try:
         # of the images that the processor normalises, whose white is 1 with the usual factor
         white = 255 * found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 255
+        _require_three(mean)
         return Normalisation(tuple(m / white for m in mean), tuple(s / white for s in std))
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{_KEY}: {path}: {first_line(error)}") from error
+
+
+def _require_three(mean: Any) -> None:
+    if len(mean) != _FIXED["num_channels"]:
+        raise ValueError(f"image_mean: 3 numbers are expected, found {len(mean)}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,13 +3,13 @@ Design for Semantic Segmentation with Transformers", 2021."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.features import Backbone
+from models.stochastic_depth import rising
 from utils.system.lazy import lazy_import
 
 tv_ops = lazy_import("torchvision.ops")
@@ -59,7 +59,7 @@ class MixTransformer(Backbone):
         super().__init__()
         size = SIZES[name]
         self.channels = size.channels
-        rates = iter(_rising(drop_path, sum(size.depths)))
+        rates = iter(rising(drop_path, sum(size.depths)))
         before = (in_channels, *size.channels)
         self.stages = nn.ModuleList(
             _Stage(before[i], size.channels[i], i, [next(rates) for _ in range(size.depths[i])])
@@ -162,11 +162,6 @@ def _channels_first(tokens: Tensor) -> Tensor:
 
 def _channels_last(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1)
-
-
-def _rising(last: float, count: int) -> Iterator[float]:
-    for index in range(count):
-        yield last * index / max(count - 1, 1)
 
 
 def _init(layer: nn.Module) -> None:

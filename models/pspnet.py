@@ -12,6 +12,7 @@ from models.backbone import build_backbone, check_backbone
 from models.blocks import PyramidPooling, conv_bn_relu, init_weights
 from models.densenet import DenseNetEncoder, DenseNetName
 from models.features import Backbone
+from utils.config.annotations import Fraction
 
 
 class _PSP(BaseModel):
@@ -29,7 +30,7 @@ class _PSP(BaseModel):
             raise ValueError(
                 f"backbone: its last features have strides {backbone.reductions[-2:]}, not 8 and 8"
             )
-        self.backbone, self.stride = backbone, backbone.stride
+        self.backbone, self.stride, self.num_layers = backbone, backbone.stride, backbone.num_layers
         middle, last = backbone.channels[-2:]
         width = last // 4
         self.pyramid = PyramidPooling(last, last // 4)
@@ -73,6 +74,8 @@ class PSPNet(_PSP):
             ``None``: true for ResNets, false for timm.
         use_aux: whether training has the auxiliary head (``trainer.aux_weight``).
         deep_stem: three 3x3 convolutions at the entrance instead of a 7x7 one.
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
     """
 
     def __init__(
@@ -83,8 +86,11 @@ class PSPNet(_PSP):
         pretrained: bool | str | None = None,
         use_aux: bool = True,
         deep_stem: bool = False,
+        drop_path: Fraction = 0.0,
     ) -> None:
-        encoder = build_backbone(backbone, in_channels, pretrained, output_stride=8, deep_stem=deep_stem)
+        encoder = build_backbone(
+            backbone, in_channels, pretrained, output_stride=8, deep_stem=deep_stem, drop_path=drop_path
+        )
         super().__init__(num_classes, in_channels, encoder, use_aux)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.blocks import conv_bn_relu, damp_residuals, init_weights
 from models.features import Backbone
 from models.pretrained import adapt_first, load_pretrained
+from models.stochastic_depth import drop_residuals
 from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
@@ -27,6 +28,7 @@ class ResNetEncoder(Backbone):
         output_stride: 32, 16 or 8; below 32 the last stages are dilated instead of strided.
         deep_stem: three 3x3 convolutions instead of the 7x7 one, as in PSPNet; torchvision has no
             weights for it.
+        drop_path: stochastic depth of the last block; earlier ones have less in proportion.
 
     Raises:
         ValueError: the output stride is not offered, or ``pretrained`` is true with a deep stem.
@@ -39,6 +41,7 @@ class ResNetEncoder(Backbone):
         pretrained: bool | str = False,
         output_stride: int = 32,
         deep_stem: bool = False,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if deep_stem and pretrained is True:
@@ -57,6 +60,7 @@ class ResNetEncoder(Backbone):
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu)
         self.maxpool = net.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        drop_residuals([*net.layer1, *net.layer2, *net.layer3, *net.layer4], drop_path)
         wide = net.fc.in_features
         self.channels = (net.bn1.num_features, wide // 8, wide // 4, wide // 2, wide)
         self.reductions = tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32))

@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import resize_like
 from models.mit import MiTName, MixTransformer
 from models.pretrained import adapt_first
@@ -30,6 +31,7 @@ class SegFormer(BaseModel):
             (``.pth``, ``.bin``, ``.safetensors``), of the encoder alone or of a SegFormer; its head is loaded as
             far as it fits.
         drop_path: probability that the last block is skipped for an image in training (rising from 0).
+        use_aux: train an auxiliary head on the backbone's features of stride 16 (``trainer.aux_weight``).
 
     Raises:
         ValueError: ``pretrained`` is true: there is nothing to download.
@@ -45,21 +47,24 @@ class SegFormer(BaseModel):
         backbone: MiTName = "mit_b0",
         pretrained: bool | str = False,
         drop_path: Fraction = 0.1,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         if pretrained is True:
             raise ValueError(f"pretrained: {backbone} is not downloaded; give the path of a file, or false")
         self.backbone = MixTransformer(backbone, 3 if pretrained else in_channels, drop_path)
+        self.num_layers = self.backbone.num_layers
         width = 256 if backbone in ("mit_b0", "mit_b1") else 768
         self.head = _AllMLP(self.backbone.channels, width, num_classes)
         if pretrained:
             load_segformer(self.backbone, self.head, str(pretrained), backbone)
             adapt_first(self.backbone, in_channels, True)
             self.backbone.normalisation = Normalisation().for_channels(in_channels)
+        self.aux = auxiliary_head(self.backbone.channels[2], num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(images))
-        return logits  # N, num_classes, H/4, W/4
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
+        features = self.backbone(images)
+        return with_auxiliary(self, self.head(features), features[2])  # N, num_classes, H/4, W/4
 
 
 class _AllMLP(nn.Module):

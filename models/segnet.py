@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import conv_bn_relu, damp_residuals, init_weights
 from models.pretrained import adapt_first, load_pretrained
 from models.resnet import ResNetEncoder
+from utils.config.annotations import Fraction
 from utils.system.lazy import lazy_import
 
 tv = lazy_import("torchvision.models")
@@ -27,11 +29,14 @@ class SegNet(BaseModel):
         num_classes: channels of the logits.
         in_channels: channels of the images.
         pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        use_aux: train an auxiliary head on the decoder's features of stride 8 (``trainer.aux_weight``).
     """
 
     stride = 32
 
-    def __init__(self, num_classes: int, in_channels: int = 3, pretrained: bool | str = True) -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int = 3, pretrained: bool | str = True, use_aux: bool = False
+    ) -> None:
         super().__init__(num_classes, in_channels)
         net = tv.vgg16_bn(weights=None, init_weights=False)
         if pretrained:
@@ -60,16 +65,19 @@ class SegNet(BaseModel):
         )
         self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
         init_weights(self.decoder, self.classifier)
+        self.aux = auxiliary_head(256, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features, places = images, []
         for stage in self.backbone.children():
             features, place = pool(stage(features))
             places.append(place)
-        for stage in self.decoder.children():  # N, 512, H/32, W/32 -> N, 64, H, W
+        middle = features
+        for level, stage in enumerate(self.decoder.children()):  # N, 512, H/32, W/32 -> N, 64, H, W
             features = stage(unpool(features, places.pop()))
-        logits: Tensor = self.classifier(features)
-        return logits  # N, num_classes, H, W
+            if level == 1:
+                middle = features  # N, 256, H/8, W/8
+        return with_auxiliary(self, self.classifier(features), middle)  # N, num_classes, H, W
 
 
 class SegResNet(BaseModel):
@@ -84,6 +92,9 @@ class SegResNet(BaseModel):
         in_channels: channels of the images.
         backbone: which ResNet.
         pretrained: ImageNet weights: true for torchvision's, or the path of such a file.
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
+        use_aux: train an auxiliary head on the backbone's features of stride 16 (``trainer.aux_weight``).
     """
 
     stride = 32
@@ -94,9 +105,12 @@ class SegResNet(BaseModel):
         in_channels: int = 3,
         backbone: Literal["resnet50", "resnet101", "resnet152"] = "resnet50",
         pretrained: bool | str = True,
+        drop_path: Fraction = 0.0,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.backbone = ResNetEncoder(backbone, in_channels, pretrained)
+        self.backbone = ResNetEncoder(backbone, in_channels, pretrained, drop_path=drop_path)
+        self.num_layers = self.backbone.num_layers
         layers = [self.backbone.layer4, self.backbone.layer3, self.backbone.layer2, self.backbone.layer1]
         stages: list[nn.Module] = []
         for layer, width, out in zip(layers, (2048, 1024, 512, 256), (1024, 512, 256, 64), strict=True):
@@ -108,13 +122,14 @@ class SegResNet(BaseModel):
         )
         init_weights(self.decoder, self.head)
         damp_residuals(self.decoder)
+        self.aux = auxiliary_head(self.backbone.channels[-2], num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.backbone(images)
         place = pool(features[0])[1]  # cells of the stem's features: N, 64, H/4, W/4
         decoded = self.decoder(features[-1])  # N, 64, H/4, W/4
-        logits: Tensor = self.head(unpool(decoded, place))
-        return logits  # N, num_classes, H, W
+        logits = self.head(unpool(decoded, place))  # N, num_classes, H, W
+        return with_auxiliary(self, logits, features[-2])
 
 
 class _Shrink(nn.Module):

@@ -63,7 +63,7 @@ class SMP(BaseModel):
         if encoder_weights is not None and pretrained:
             raise ValueError("pretrained: is a second source beside encoder_weights; leave one of them out")
         # the hub is asked by this project, within a limit of time, where timm would fetch
-        of_timm = encoder_name.startswith(("tu-", "timm-"))
+        of_timm = encoder_name not in package.encoders.encoders  # some that begin with timm- are its own
         fetched = None if of_timm else encoder_weights
         if fetched is not None:
             _check_cached(package, encoder_name, fetched)

@@ -27,18 +27,24 @@ class TimmBackbone(Backbone):
         in_channels: channels of the images.
         pretrained: true for timm's weights, a file, or ``pip:PACKAGE``.
         output_stride: 8, 16 or 32; below 32 the network must be able to dilate its last stages.
+        drop_path: stochastic depth of the last residual block; earlier ones have less, as timm has it.
 
     Raises:
         ValueError: timm is missing, or has no such network, or one that gives no features of images of every
-            size.
+            size, or no stochastic depth.
         ConfigError: the weights cannot be loaded.
     """
 
     def __init__(
-        self, name: str, in_channels: int = 3, pretrained: bool | str = False, output_stride: int = 32
+        self,
+        name: str,
+        in_channels: int = 3,
+        pretrained: bool | str = False,
+        output_stride: int = 32,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        self.net = create(name, in_channels, output_stride)
+        self.net = create(name, in_channels, output_stride, drop_path)
         fix_same_padding(self.net)
         self._channels_last = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         self.channels = tuple(self.net.feature_info.channels())
@@ -67,11 +73,15 @@ class TimmBackbone(Backbone):
                 error = caught
                 continue
             if len(found) != 1:
+                self.stride *= 2  # MobileViT v2 resizes its coarsest features to patches of 2x2
+                found = self._strides(in_channels, device)
+            if len(found) != 1:
                 raise ValueError(f"backbone: {PREFIX}{name} has features whose strides depend on the image")
             return found.pop()
         assert error is not None
+        plain = "; a plain ViT goes into ViTSeg or EoMT" if is_plain_vit(name) else ""
         raise ValueError(
-            f"backbone: {PREFIX}{name} does not take images of every size ({first_line(error)})"
+            f"backbone: {PREFIX}{name} does not take images of every size ({first_line(error)}){plain}"
         ) from error
 
     def _strides(self, in_channels: int, device: torch.device) -> set[tuple[int, ...]]:
@@ -89,7 +99,7 @@ class TimmBackbone(Backbone):
         return found
 
 
-def create(name: str, in_channels: int, output_stride: int = 32) -> Any:
+def create(name: str, in_channels: int, output_stride: int = 32, drop_path: float = 0.0) -> Any:
     """Build the feature network ``name`` of timm with random weights.
 
     Raises:
@@ -100,20 +110,34 @@ def create(name: str, in_channels: int, output_stride: int = 32) -> Any:
         hint = did_you_mean(name, timm.list_models()) or "; see timm.list_models()"
         raise ValueError(f"backbone: timm {timm.__version__} has no network '{name}'{hint}")
     dilated = {} if output_stride == 32 else {"output_stride": output_stride}
+    skipped = {"drop_path_rate": drop_path} if drop_path else {}
     # Swin then makes the masks of its windows for the size at hand; other networks do not know the option
     for options in ({"strict_img_size": False, **dilated}, dilated):
         try:
-            return timm.create_model(name, features_only=True, in_chans=in_channels, **options)
+            net = timm.create_model(name, features_only=True, in_chans=in_channels, **options, **skipped)
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             if "strict_img_size" in str(error):
                 continue
-            if dilated:
-                raise ValueError(
-                    f"output_stride: {PREFIX}{name} cannot be dilated to {output_stride}; a ResNet, ResNeXt, "
-                    "RegNet, ConvNeXt or EfficientNet of timm can"
-                ) from error
-            raise ValueError(f"backbone: {PREFIX}{name} gives no features ({first_line(error)})") from error
+            raise ValueError(_refusal(name, output_stride, error)) from error
+        if skipped and not any(getattr(module, "drop_prob", 0) for module in net.modules()):
+            raise ValueError(_refusal(name, output_stride, None))
+        return net
     raise AssertionError("timm refused an option that it was not given")
+
+
+def _refusal(name: str, output_stride: int, error: Exception | None) -> str:
+    """Return which option a network of timm does not take, by timm's error; none: it ignored stochastic depth."""
+    if error is None or "drop_path_rate" in str(error):
+        return (
+            f"drop_path: timm has no stochastic depth for {name}; leave it out, or take a ConvNeXt, "
+            "EfficientNet, Swin or ResNet of timm"
+        )
+    if output_stride != 32:
+        return (
+            f"output_stride: {PREFIX}{name} cannot be dilated to {output_stride}; a ResNet, ResNeXt, "
+            "RegNet, ConvNeXt or EfficientNet of timm can"
+        )
+    return f"backbone: {PREFIX}{name} gives no features ({first_line(error)})"
 
 
 def import_timm() -> Any:
@@ -132,6 +156,14 @@ def import_timm() -> Any:
         oldest = ".".join(map(str, _OLDEST))
         raise ValueError(f"needs timm {oldest} or later, found {timm.__version__}: {remedy}")
     return timm
+
+
+def is_plain_vit(name: str) -> bool:
+    """Return whether a network of timm has one grid of patches, and class and register tokens beside it."""
+    import timm
+
+    entry: Any = timm.model_entrypoint(name.partition(".")[0])
+    return entry.__module__.rpartition(".")[2] in ("vision_transformer", "eva", "deit")
 
 
 def _partition(net: nn.Module) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.base_model import ALIGN_CORNERS, BaseModel
+from base.base_model import ALIGN_CORNERS, BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.backbone import build_backbone, check_backbone
 from models.blocks import conv_bn_relu, init_weights
-from utils.config.annotations import PositiveInt
+from utils.config.annotations import Fraction, PositiveInt
 
 
 class UNet(BaseModel):
@@ -24,6 +25,7 @@ class UNet(BaseModel):
         in_channels: channels of the images.
         bilinear: resize in the decoder instead of transposed convolutions, at half the width.
         base_channels: channels of the first level; each of the four levels below has twice as many.
+        use_aux: train an auxiliary head on the decoder's features of stride 4 (``trainer.aux_weight``).
     """
 
     stride = 16
@@ -34,6 +36,7 @@ class UNet(BaseModel):
         in_channels: int = 3,
         bilinear: bool = False,
         base_channels: PositiveInt = 64,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         widths = [base_channels * 2**level for level in range(5)]
@@ -50,16 +53,18 @@ class UNet(BaseModel):
             self.up.append(_Up(below, widths[level], out_channels, bilinear))
             below = out_channels
         self.outc = nn.Conv2d(widths[0], num_classes, 1)
+        self.aux = auxiliary_head(widths[2] // factor, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         skips = [self.inc(images)]
         for down in self.down:
             skips.append(down(skips[-1]))
-        features = skips.pop()  # N, 16w, H/16, W/16
-        for up in self.up:
+        features = middle = skips.pop()  # N, 16w, H/16, W/16
+        for level, up in enumerate(self.up):
             features = up(features, skips.pop())
-        logits: Tensor = self.outc(features)
-        return logits  # N, num_classes, H, W
+            if level == 1:
+                middle = features  # N, 4w, H/4, W/4; half as many channels where resized
+        return with_auxiliary(self, self.outc(features), middle)  # N, num_classes, H, W
 
 
 class UNetBackbone(BaseModel):
@@ -78,6 +83,9 @@ class UNetBackbone(BaseModel):
             ``None``: true for ResNets, false for timm.
         deep_stem: three 3x3 convolutions at the entrance of a ResNet instead of a 7x7 one.
         decoder_norm: batch norm and ReLU after every convolution of the decoder.
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
+        use_aux: train an auxiliary head on the backbone's features of stride 16 (``trainer.aux_weight``).
 
     Raises:
         ValueError: a backbone without the strides, or one without a deep stem.
@@ -93,10 +101,12 @@ class UNetBackbone(BaseModel):
         pretrained: bool | str | None = None,
         deep_stem: bool = False,
         decoder_norm: bool = True,
+        drop_path: Fraction = 0.0,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        encoder = build_backbone(backbone, in_channels, pretrained, deep_stem=deep_stem)
-        self.backbone, self.stride = encoder, encoder.stride
+        encoder = build_backbone(backbone, in_channels, pretrained, deep_stem=deep_stem, drop_path=drop_path)
+        self.backbone, self.stride, self.num_layers = encoder, encoder.stride, encoder.num_layers
         self._indices = encoder.levels(4, 8, 16, 32)
         c1, c2, c3, c4 = (encoder.channels[i] for i in self._indices)
         inputs, middles, outputs = (c4, 128 + c3, 96 + c2, 64 + c1), (192, 128, 96, 64), (128, 96, 64, 48)
@@ -108,6 +118,7 @@ class UNetBackbone(BaseModel):
             nn.Conv2d(32, num_classes, 1, bias=False),
         )
         init_weights(self.up, self.last)
+        self.aux = auxiliary_head(c3, num_classes) if use_aux else None
 
     @classmethod
     def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
@@ -119,13 +130,12 @@ class UNetBackbone(BaseModel):
         """Return the arguments of today for version 1, whose decoder was affine."""
         return {**arguments, "decoder_norm": False}
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         found = self.backbone(images)
         f1, f2, f3, features = (found[i] for i in self._indices)  # strides 4, 8, 16, 32
         for up, skip in zip(self.up, (f3, f2, f1), strict=False):
             features = torch.cat([up(features), skip], dim=1)
-        logits: Tensor = self.last(self.up[3](features))
-        return logits  # N, num_classes, H, W
+        return with_auxiliary(self, self.last(self.up[3](features)), f3)  # N, num_classes, H, W
 
 
 class _Up(nn.Module):

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.backbone import build_backbone, check_backbone
 from models.blocks import PyramidPooling, conv_bn_relu, init_weights, resize_like
-from utils.config.annotations import PositiveInt
+from utils.config.annotations import Fraction, PositiveInt
 
 
 class UperNet(BaseModel):
@@ -32,6 +33,9 @@ class UperNet(BaseModel):
             ``None``: true for ResNets, false for timm.
         fpn_channels: channels of every level of the pyramid.
         layout: that of the paper or of the template family.
+        drop_path: stochastic depth: probability that training skips the last residual block of the backbone for
+            an image; earlier ones have less in proportion.
+        use_aux: train an auxiliary head on the backbone's features of stride 16 (``trainer.aux_weight``).
 
     Raises:
         ValueError: a backbone without the strides.
@@ -47,10 +51,12 @@ class UperNet(BaseModel):
         pretrained: bool | str | None = None,
         fpn_channels: PositiveInt = 512,
         layout: Literal["paper", "family"] = "paper",
+        drop_path: Fraction = 0.0,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        encoder = build_backbone(backbone, in_channels, pretrained)
-        self.backbone, self.stride = encoder, encoder.stride
+        encoder = build_backbone(backbone, in_channels, pretrained, drop_path=drop_path)
+        self.backbone, self.stride, self.num_layers = encoder, encoder.stride, encoder.num_layers
         self._indices = encoder.levels(4, 8, 16, 32)
         channels = [encoder.channels[i] for i in self._indices]
         build = _paper if layout == "paper" else _family
@@ -58,6 +64,7 @@ class UperNet(BaseModel):
         self.fuse = conv_bn_relu(4 * fpn_channels, fpn_channels)
         self.head = head
         init_weights(self.top, self.lateral, self.smooth, self.fuse, self.head)
+        self.aux = auxiliary_head(channels[2], num_classes) if use_aux else None
 
     @classmethod
     def check_arguments(cls, args: Mapping[str, Any], path: str) -> list[str]:
@@ -69,17 +76,17 @@ class UperNet(BaseModel):
         """Return the arguments of today for version 1, the template family's layout with 256 channels."""
         return {"fpn_channels": 256, **arguments, "layout": "family"}
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         found = self.backbone(images)
         features = [found[i] for i in self._indices]
+        middle = features[2]  # stride 16
         features[-1] = self.top(features[-1])
         levels = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
         for i in (2, 1, 0):  # top down: strides 16, 8, 4
             levels[i] = levels[i] + resize_like(levels[i + 1], levels[i])
         smooth = [s(level) for s, level in zip(self.smooth, levels, strict=False)] + [levels[3]]
         fused = self.fuse(torch.cat([resize_like(level, smooth[0]) for level in smooth], dim=1))
-        logits: Tensor = self.head(fused)
-        return logits  # N, num_classes, H/4, W/4
+        return with_auxiliary(self, self.head(fused), middle)  # N, num_classes, H/4, W/4
 
 
 # pooling on the last feature, laterals, smoothing, scores

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from base.base_model import is_exporting
-from models.timm_backbone import PREFIX, import_timm
+from models.timm_backbone import PREFIX, import_timm, is_plain_vit
 from models.vit_positions import add_positions
 from models.weights.for_timm import load_timm
 from utils.config.factory import did_you_mean
@@ -24,7 +24,6 @@ _DERIVED = {
     "num_classes", "in_chans", "global_pool", "class_token", "dynamic_img_size", "dynamic_img_pad",
     "patch_drop_rate", "pretrained", "pretrained_cfg", "features_only", "drop_path_rate",
 }  # fmt: skip
-_PLAIN = {"vision_transformer", "eva", "deit"}  # modules of timm whose networks are plain ViTs
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 
 
@@ -179,8 +178,7 @@ def _create(name: str, in_channels: int, drop_path: float, options: Mapping[str,
     derived = _DERIVED & options.keys()
     if derived:
         raise ValueError(f"options: {sorted(derived)[0]} follows from other arguments; leave it out")
-    module = timm.model_entrypoint(name.partition(".")[0]).__module__.rpartition(".")[2]
-    if module not in _PLAIN:
+    if not is_plain_vit(name):
         raise ValueError(
             f"backbone: {name} is no plain ViT (one grid of patches, class and register tokens); take a "
             "network of DINOv2, DINOv3, MAE, SigLIP, DeiT or EVA02, such as vit_small_patch16_dinov3"

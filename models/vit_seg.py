@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.vit import ViT
 from models.vit_pyramid import LEVELS, PyramidHead, TokenHead
 from utils.config.annotations import Fraction, PositiveInt
@@ -30,6 +31,7 @@ class ViTSeg(BaseModel):
         head_channels: channels of the hidden layer or of UPerNet's levels.
         drop_path: stochastic depth of the last block; earlier ones have less in proportion.
         options: further arguments of timm's network, such as ``depth`` or ``img_size``.
+        use_aux: train an auxiliary head on the last but one of ``layers`` (``trainer.aux_weight``).
 
     Raises:
         ValueError: timm is missing, the network is no plain ViT, or it has no such layers.
@@ -47,6 +49,7 @@ class ViTSeg(BaseModel):
         head_channels: PositiveInt = 256,
         drop_path: Fraction = 0.0,
         options: dict[str, Any] | None = None,
+        use_aux: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels)
         self.backbone: ViT = ViT(backbone, in_channels, pretrained, drop_path, options)
@@ -61,18 +64,16 @@ class ViTSeg(BaseModel):
         else:
             hidden = head_channels if head == "mlp" else 0
             self.head = TokenHead(dim * len(self.layers), num_classes, hidden)
+        if use_aux and len(self.layers) < 2:
+            raise ValueError("use_aux: its head is on the last but one of 'layers', and there is only one")
+        self.aux = auxiliary_head(dim, num_classes) if use_aux else None
 
-    def layer_of(self, name: str) -> int:
-        """Return the depth of a parameter: 0 for embeddings, i + 1 for block i, then norm and head."""
-        part, _, rest = name.partition(".")
-        return self.backbone.layer_of(rest) if part == "backbone" else self.num_layers
-
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         maps = self.backbone(images, self.layers)
         if isinstance(self.head, PyramidHead) and len(maps) == 1:
             maps = maps * LEVELS
-        logits: Tensor = self.head(maps)
-        return logits  # N, num_classes, H / patch, W / patch; four times as many with UPerNet
+        logits = self.head(maps)  # N, num_classes, H / patch, W / patch; four times as many with UPerNet
+        return with_auxiliary(self, logits, maps[-2] if self.aux is not None else maps[-1])
 
 
 def _chosen(layers: list[int] | None, depth: int, head: str) -> list[int]:

@@ -31,6 +31,8 @@ for line in sys.stdin:
     print(json.dumps(answer), flush=True)
 else:
     os._exit(0)
+os.environ.clear()
+os.environ.update(request["env"])
 os.chdir(request["cwd"])
 for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, request["stdout"], os.O_WRONLY)):
     os.dup2(os.open(path, flags), number)
@@ -97,7 +99,12 @@ class ForkServer:
         stdout = self._folder / f"{len(self._started)}.out"
         os.mkfifo(stdout)
         pid = self.ask(
-            code=code, argv=[*map(str, argv)], cwd=str(cwd), stdout=str(stdout), stderr=stderr and str(stderr)
+            code=code,
+            argv=[*map(str, argv)],
+            cwd=str(cwd),
+            env=dict(os.environ),
+            stdout=str(stdout),
+            stderr=stderr and str(stderr),
         )
         self._started.append(ForkedProcess(self, pid, stdout))
         return self._started[-1]

@@ -19,6 +19,7 @@ from utils.losses import CrossEntropyLoss2d, PixelLoss
 from utils.run.folder import RunFolder
 from utils.system.precision import Precision
 from utils.training.schedule import build_schedule
+from utils.training.teacher import Teacher
 
 CPU = torch.device("cpu")
 INFO = DatasetInfo(("a", "b", "c"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
@@ -99,6 +100,7 @@ def make_trainer(
     scheduler: SchedulerSection | None = None,
     lr: float = 0.1,
     device: torch.device = CPU,
+    teacher: Teacher | None = None,
     **options: Any,
 ) -> Trainer:
     """A whole trainer; ``folder`` may hold an earlier run, which is then reopened."""
@@ -123,4 +125,5 @@ def make_trainer(
         precision=Precision(precision, device.type),
         carried={"arch": {"type": "TinyNet"}, "config": {"name": "test"}, "crop_size": 16},
         show_progress=False,
+        teacher=teacher,
     )

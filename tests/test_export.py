@@ -20,6 +20,7 @@ import export
 import inference
 import train
 import vote
+from models import UNet
 from models.blocks import conv_bn_relu
 from tests.checkpoints import make_checkpoint, make_info
 from tests.conftest import ROOT
@@ -110,6 +111,13 @@ def test_the_file_carries_the_facts(opened):
     assert facts.flip is True
     assert facts.arch == {"type": "UNet", "args": {"base_channels": 2}}
     assert facts.framework_version == __version__
+    assert facts.architecture_version == 1  # of a checkpoint that records none
+
+
+def test_the_facts_have_the_architecture_version_of_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(UNet, "architecture_version", 2)
+    path = make_checkpoint(tmp_path / "m.pth", facts={"architecture_version": 2})
+    assert export.load(path)[1].architecture_version == 2
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import torch
 import train
 from tests.conftest import ROOT
 from utils.run.checkpoint import load_checkpoint
+from utils.training.find_lr import find_lr
+from utils.training.fit_batch import CpuProbe
 
 CONFIG = {
     "name": "tiny",
@@ -104,9 +107,17 @@ def test_check_leaves_nothing_behind(config, tmp_path, start):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(config, tmp_path, start, workers):
+@pytest.mark.parametrize(("workers", "options"), [(0, {}), (2, {
+    "mix": ["mosaic", "cutmix", "class_paste"], "sampler": "rare_classes", "sampler_threshold": 1, "erase": 0.5,
+    "gamma": True, "color_p": 0.5, "label_elastic": 2, "repeat": 2,
+})])  # fmt: skip
+def test_stopped_by_a_signal_and_resumed_is_equal_to_the_bit(
+    config, tmp_path, monkeypatch, start, workers, options
+):
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
     setting = ["--set", f"train_loader.args.num_workers={workers}", "--set", "trainer.epochs=3"]
+    for name, value in options.items():
+        setting += ["--set", f"train_loader.args.{name}={json.dumps(value)}"]
     assert train.main(["-c", str(config), "--set", "name=whole", *setting]) == 0
     whole = run_dir(tmp_path, "whole")
     process = start("-c", config, *setting, "--set", "trainer.log_per_iter=1")
@@ -417,6 +428,69 @@ def test_own_model_and_own_data_set_by_dotted_path(config, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     settings = ["--set", 'arch={"type": "mine.Line", "args": {"width": 2}}', "--set", "trainer.epochs=1"]
     assert train.main(["-c", str(config), *settings]) == 0
+
+
+AUTO = ["--set", "train_loader.args.batch_size=auto", "--set", "trainer.effective_batch=8"]
+
+
+@pytest.mark.slow
+def test_a_chosen_batch_is_recorded_equals_the_same_number_and_is_not_chosen_again(
+    config, tmp_path, monkeypatch
+):
+    """4 images fit; the run is that of a config with this number, and a resumed one does not look again."""
+    monkeypatch.setattr(
+        CpuProbe, "budget", property(lambda self: 450, lambda self, value: None), raising=False
+    )
+    monkeypatch.setattr(CpuProbe, "peak", lambda self, batch: self.take(1) or 100 * batch)
+    arguments = ["-c", str(config), *AUTO, "--device", "cpu", "--set"]
+    assert train.main([*arguments, "trainer.epochs=1"]) == 0
+    folder = run_dir(tmp_path)
+    assert (folder / "log.txt").read_text().count(
+        "batch_size auto: 4 images, trainer.accumulate_steps 2"
+    ) == 1
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["train_loader"]["args"]["batch_size"] == 4 and saved["trainer"]["accumulate_steps"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["saved", "tiny.json"]
+    monkeypatch.setattr(CpuProbe, "__init__", None)
+    assert train.main([*arguments, "trainer.epochs=2", "--resume", "auto", "--allow-change"]) == 0
+    numbers = ["--set", "trainer.accumulate_steps=2", "--set", "name=numbers", "--set", "trainer.epochs=1"]
+    assert train.main(["-c", str(config), *numbers]) == 0
+    one, two = (
+        load_checkpoint(path)["model"]
+        for path in (folder / "previous.pth", run_dir(tmp_path, "numbers") / "last.pth")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_batch_of_one_that_does_not_fit_is_one_line(config, tmp_path, capsys, monkeypatch):
+    def fail(self, batch):
+        raise MemoryError
+
+    monkeypatch.setattr(CpuProbe, "take", fail)
+    code, error = fails(capsys, "-c", str(config), *AUTO)
+    (line,) = (line for line in error.splitlines() if line.startswith("error: "))
+    assert code == 2 and "'auto' finds none: training on 1 image does not fit into the" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.json"]
+
+
+@pytest.mark.slow
+def test_the_range_test_and_the_estimate_keep_nothing_but_the_picture(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("utils.report.range_test.find_lr", partial(find_lr, steps=12))
+    monkeypatch.setattr("utils.training.estimate._SECONDS", 0.0)
+    arguments = ["-c", str(config), "--device", "cpu"]
+    assert train.main([*arguments, "--estimate"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
+    words = capsys.readouterr().err
+    assert "Time: about" in words and "for 2 epochs: 6 steps of" in words
+    assert "Memory: " in words and "Disk: at most 3 checkpoints" in words
+    assert train.main([*arguments, "--find-lr", "--output", str(tmp_path)]) == 0
+    assert "uggest" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["find_lr.png", "tiny.json"]
+    assert train.main([*arguments, "--set", "trainer.epochs=1"]) == 0
+    kept = sorted(tmp_path.rglob("*"))
+    resumed = ["--resume", str(run_dir(tmp_path)), "--extend", "3", "--estimate", "--device", "cpu"]
+    assert train.main(resumed) == 0
+    assert "for 2 epochs: 6 steps of" in capsys.readouterr().err and kept == sorted(tmp_path.rglob("*"))
 
 
 def test_an_empty_name_of_a_plot_does_not_start_a_run(config, capsys, tmp_path):

@@ -21,6 +21,7 @@ from utils.data.batch import DeviceBatch
 from utils.errors import ConfigError, Interrupted, NonFiniteError
 from utils.losses.build import LOSSES
 from utils.run.checkpoint import load_checkpoint
+from utils.run.pace import Pace
 from utils.training.figures import RunningFigures
 
 
@@ -207,6 +208,29 @@ class _InDouble(torch.nn.Module):
 
     def forward(self, images):
         return self.model(images.double())
+
+
+def test_bar_and_log_say_how_much_is_left(tmp_path, monkeypatch, caplog, capsys):
+    """Each step and each validation takes 60 s: 3 epochs of 7 steps, validated after the second and the last."""
+    monkeypatch.setattr("trainer._SILENCE", -1.0)  # as if 10 minutes had passed
+    trainer = make_trainer(tmp_path / "run", val_per_epochs=2)
+    trainer.show_progress, ticks = True, iter(range(0, 60_000, 60))
+    trainer.log.pace = Pace(trainer.options, lambda: next(ticks))
+    with caplog.at_level("INFO"):
+        trainer.train()
+    shown = capsys.readouterr().err
+    assert "epoch 1/3, about 15 min left:" in shown and "Validation, epoch 2/3, about 7 min left:" in shown
+    messages = [message.partition(" loss")[0] for message in caplog.messages if message.startswith("Epoch")]
+    assert messages[5:10] == [
+        "Epoch 1/3, about 15 min left, batch 6/7,", "Epoch 1/3, about 14 min left, batch 7/7,",
+        "Epoch 1/3, about 14 min left, train", "Epoch 2/3, about 13 min left, batch 1/7,",
+        "Epoch 2/3, about 12 min left, batch 2/7,",
+    ]  # fmt: skip
+    assert messages[-9:] == [
+        "Epoch 2/3, about 8 min left, train",
+        *(f"Epoch 3/3, about {8 - batch} min left, batch {batch}/7," for batch in range(1, 8)),
+        "Epoch 3/3, train",
+    ]
 
 
 @pytest.mark.slow

@@ -223,6 +223,19 @@ def colour_table(info: DatasetInfo) -> np.ndarray:
     return table
 
 
+def class_order(classes: Sequence[str], own: Sequence[str]) -> list[int]:
+    """Return the index in ``own`` of each of ``classes``.
+
+    Raises:
+        ValueError: the two do not have the same names; the message says ``lacks X and has Y instead`` of ``own``.
+    """
+    if set(own) != set(classes):
+        missing = sorted(set(classes) - set(own)) or ["none"]
+        extra = sorted(set(own) - set(classes)) or ["none"]
+        raise ValueError(f"lacks {', '.join(missing[:5])} and has {', '.join(extra[:5])} instead")
+    return [list(own).index(name) for name in classes]
+
+
 def swapped_classes(classes: Sequence[str], pairs: Sequence[Sequence[str]]) -> list[int]:
     """Return the class index that each class index becomes in a mirror image.
 

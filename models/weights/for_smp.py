@@ -8,6 +8,7 @@ from torch import nn
 
 from models.weights.fetch import require_hub
 from models.weights.for_timm import load_timm
+from models.weights.known import rename
 from models.weights.load import load_into
 from models.weights.read import read_weights
 from utils.dataset_info import Normalisation
@@ -35,7 +36,8 @@ def load_encoder(encoder: nn.Module, name: str, pretrained: bool | str, in_chann
         return load_timm(network, str(getattr(encoder, "name", name[3:])), pretrained, in_channels, key=KEY)
     weights = read_weights(str(pretrained))
     parts = {part for part, _ in encoder.named_children()}
-    state = {key: tensor for key, tensor in weights.state.items() if key.partition(".")[0] in parts}
+    named = rename(weights.state, encoder.state_dict())
+    state = {key: tensor for key, tensor in named.items() if key.partition(".")[0] in parts}
     if not state:  # names of another network, which the message shall show
         state = weights.state
     load_into(encoder, weights._replace(state=state), name)

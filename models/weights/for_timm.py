@@ -56,7 +56,7 @@ def _fetched(name: str, key: str) -> Weights:
     import timm
 
     settings: Any = timm.get_pretrained_cfg(name)
-    if settings is None or settings.custom_load or not (settings.hf_hub_id or settings.url):
+    if settings is None or not _loads_by_name(settings):
         raise ConfigError(
             f"{key}: timm publishes no weights of {name} that load by name; give a file, or false"
         )
@@ -66,6 +66,13 @@ def _fetched(name: str, key: str) -> Weights:
         digest = file_of(settings.url).rpartition("-")[2].partition(".")[0]
         path = torch_file(settings.url, digest if len(digest) == 8 else None, key)
     return Weights(read_state(path, "delete it, and the next run downloads it"), f"timm ({path.name})")
+
+
+def _loads_by_name(settings: Any) -> bool:
+    """Return whether timm publishes a state dict; files of JAX, which timm reads itself, are mostly converted."""
+    if settings.hf_hub_id:
+        return not (settings.hf_hub_filename and settings.custom_load)
+    return bool(settings.url) and not settings.custom_load
 
 
 def _plain(name: str) -> nn.Module:

@@ -98,9 +98,14 @@ def rename(state: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, Te
         return _from_efficientnet_pytorch(state, expected)
     if any(_DENSE_LAYER.match(name) for name in state):
         return {_DENSE_LAYER.sub(r"\1\2", name): tensor for name, tensor in state.items()}
+    if "conv1.weight" in state and "backbone.stem.0.weight" in expected:
+        return {_RESNET_STEM.sub(lambda found: _STEM[found[1]], name): t for name, t in state.items()}
     return dict(state)
 
 
+# a ResNet of torchvision or timm, for a backbone whose stem is one module here
+_STEM = {"conv1.": "stem.0.", "bn1.": "stem.1."}
+_RESNET_STEM = re.compile(r"^(conv1\.|bn1\.)")
 # DenseNet's published files are older than torchvision's names of its layers
 _DENSE_LAYER = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"

@@ -14,11 +14,12 @@ from models.weights.known import KNOWN_FILES, KnownFile, known_file, known_packa
 from utils.dataset_info import Normalisation
 from utils.errors import CheckpointError, ConfigError, first_line
 from utils.run.names import strip_wrappers
-from utils.system.tensor_file import read_tensors, sha256_of
+from utils.system.tensor_file import UnsafeFileError, read_tensors, require_content, sha256_of
 
 KEY = "arch.args.pretrained"
 PACKAGE = "pip:"
 _SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".h5"}
+_AGAIN, _OWN = "copy it again", "write the network's state_dict() with torch.save"
 _BELOW = ("state_dict_ema", "state_dict", "model_state_dict", "model_ema", "ema", "model")
 
 
@@ -49,7 +50,7 @@ def read_weights(pretrained: str) -> Weights:
         path, known = _in_package(pretrained)
         remedy = "reinstall the package"
     else:
-        path, remedy = Path(pretrained), "copy it again"
+        path, remedy = Path(pretrained), _AGAIN
         known = known_file(path) if path.is_file() else None
         if known is not None and path.name != known.file and sha256_of(path) != known.sha256:
             known = None  # of the same length only
@@ -72,6 +73,8 @@ def read_state(path: Path, remedy: str) -> dict[str, Tensor]:
     """
     try:
         state = read_file(path)
+    except UnsafeFileError as error:
+        raise ConfigError(f"{KEY}: {error}; {_OWN if remedy == _AGAIN else remedy}") from error
     except CheckpointError as error:
         advice = f"; {remedy}" if path.is_file() else ""
         raise ConfigError(f"{KEY}: {error}{advice}") from error
@@ -89,6 +92,7 @@ def read_file(path: Path) -> Any:
     Raises:
         CheckpointError: it is missing or damaged, or the package that reads it is.
     """
+    require_content(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _read_keras(path) if path.suffix == ".h5" else read_tensors(path)
@@ -121,20 +125,24 @@ def _in_package(pretrained: str) -> tuple[Path, KnownFile | None]:
 
 def _only_file(pretrained: str, files: Sequence[Path], known: KnownFile | None) -> Path:
     """Return the file of weights among those of a package."""
-    wanted = known.file if known else "one file of weights"
     paths = [
         path for path in files if path.suffix in _SUFFIXES and (known is None or path.name == known.file)
     ]
+    if known is not None and not paths:
+        raise ConfigError(
+            f"{KEY}: {pretrained}: the installed package does not hold {known.file}; reinstall it"
+        )
     if len(paths) != 1:
-        raise ConfigError(f"{KEY}: {pretrained}: the installed package does not hold {wanted}; reinstall it")
+        count = f"{len(paths)} files" if paths else "no file"
+        raise ConfigError(
+            f"{KEY}: {pretrained}: the package holds {count} of weights, where one is expected; give a path"
+        )
     if not paths[0].is_file():
         raise ConfigError(f"{KEY}: {pretrained}: {paths[0]}: no such file; reinstall the package")
     return paths[0]
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -149,8 +157,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_keras(path: Path) -> dict[str, Tensor]:
     """Read the VGG16 of HED from a file of Keras."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
     try:
         import h5py
     except ImportError as error:

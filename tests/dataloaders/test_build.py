@@ -98,3 +98,21 @@ def test_mistakes_of_the_sections_come_together_and_other_sections_do_not_matter
     assert [problem.split(": ")[0] for problem in caught.value.problems] == [
         "train_loader.type", "val_loader", "seed",
     ]  # fmt: skip
+
+
+MIXED = {"repeat": 2, "sampler": "rare_classes", "sampler_threshold": 1.0, "mix": {"class_paste": 1, "cutmix": 1},
+         "erase": 0.5}  # fmt: skip
+
+
+def test_options_of_training_batches_reach_neither_evaluation_nor_examination(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path))
+    sections = DataSections.of({"train_loader": {"type": "Shapes", "args": {**SHAPES, **MIXED}}})
+    dataset = evaluation_dataset(sections, split="val")
+    assert dataset.val and dataset.transform.keeps_images and not dataset.transform.mixes.names
+    (examined,) = examined_datasets(sections).values()
+    assert len(examined) == 12 and not list(tmp_path.glob("mask-histograms*"))  # no mask was counted
+    loader, _ = shown_loader(sections, val=False)  # a batch is shown as training sees it
+    assert (
+        loader.dataset.transform.mixes.names == ["cutmix", "class_paste"]
+        and len(loader.batches.factors) == 12
+    )

@@ -177,13 +177,13 @@ def test_signatures_carry_no_open_arguments():
 _FIRST = ["batch_size", "data_dir", "split"]
 _LOADER = {
     "shuffle": None, "num_workers": 0, "worker_type": "thread", "val_split": None, "drop_last": None,
-    "prefetch_factor": 2, "repeat": 1, "seed": 0,
+    "prefetch_factor": 2, "repeat": 1, "sampler": None, "sampler_threshold": None, "seed": 0,
 }  # fmt: skip
 _OWN: dict[str, dict[str, Any]] = {
     "CityScapes": {"mode": "fine"},
     "Cityscapes": {"mode": "fine"},
     "COCO": {"partition": "CocoStuff164k"},
-    "Shapes": {"num_images": None, "image_size": 96},
+    "Shapes": {"num_images": None, "image_size": 96, "num_shapes": 6},
     "Folder": {
         "split": "train", "images": "images", "masks": "masks", "image_suffix": "", "mask_suffix": "",
         "values": None, "void": None, "colors": None, "color_masks": False, "void_colors": None,
@@ -197,9 +197,10 @@ _REQUIRED = {
 }
 _COMMON = {
     "base_size": None, "crop_size": None, "augment": None, "scale": None, "flip": True, "vertical_flip": False,
-    "flip_pairs": None, "rotate": False, "elastic": False, "grid": False, "blur": False, "brightness": 0.0,
-    "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "albumentations": None,
-    "min_valid": 0.0, "class_crop": 0.0, "cache": None,
+    "flip_pairs": None, "rotate": False, "elastic": False, "grid": False, "label_elastic": False, "blur": False,
+    "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "gamma": False, "exposure": False,
+    "color_p": 1.0, "albumentations": None,
+    "min_valid": 0.0, "class_crop": 0.0, "mix": None, "erase": None, "cache": None,
     "val": False, "return_id": False,
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ VIT = {
 }
 SMALLEST: dict[str, dict[str, Any]] = {
     "DABNet": {},
+    "ERFNet": {},
     "DDRNet": {"variant": "23-slim"},
     "DeepLab": {"backbone": "resnet18", "pretrained": False},
     "DeepLab_DUC_HDC": {"backbone": "resnet50", "pretrained": False},

@@ -20,6 +20,9 @@ CASES = [
     ("timm/test_convnext", 8, (24, 32, 48, 64), (4, 8, 8, 8), 8),
     ("timm/test_mambaout", 32, (16, 32, 48, 64), (4, 8, 16, 32), 32),  # its layout is NHWC
     ("timm/test_efficientnet", 16, (16, 24, 32, 48, 64), (2, 4, 8, 16, 16), 16),
+    pytest.param(  # it unfolds features in patches of 2x2
+        "timm/mobilevitv2_050", 32, (32, 64, 128, 192, 256), (2, 4, 8, 16, 32), 64, marks=pytest.mark.slow
+    ),
     ("timm/test_maxvit", 32, (32, 32, 64, 96, 128), (2, 4, 8, 16, 32), 160),  # windows of 5
 ]
 
@@ -41,6 +44,7 @@ def test_features_have_the_declared_channels_and_strides(name, output_stride, ch
         ("resnet19", {}, "backbone: 'resnet19' is not offered; did you mean 'resnet18'"),
         ("timm/convnext_tny", {}, "has no network 'convnext_tny'; did you mean 'convnext_tiny"),
         ("timm/test_coatnet", {}, "timm/test_coatnet does not take images of every size"),
+        ("timm/vit_tiny_patch16_224", {}, "of every size .*; a plain ViT goes into ViTSeg or EoMT"),
         ("timm/test_maxvit", {"output_stride": 8}, "timm/test_maxvit cannot be dilated to 8; a ResNet"),
         ("densenet121", {"output_stride": 16}, "densenet121 has features of stride 8 only; 16"),
         ("timm/test_resnet", {"deep_stem": True}, "deep_stem: is a stem of ResNets"),
@@ -107,3 +111,23 @@ def test_a_missing_or_old_timm_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match=r"needs timm: pip install -r requirements/timm\.txt"):
         build_backbone("timm/test_convnext", 3, False)
+
+
+STAGES = {
+    "resnet18": {"stem": 0, "layer1": 1, "layer2": 2, "layer3": 3, "layer4": 4},
+    "timm/test_convnext": {"net.stem_0": 0, "net.stages_0": 0, "net.stages_1": 1, "net.stages_3": 3},
+    "timm/test_efficientnet": {"net.conv_stem": 0, "net.blocks.0": 0},
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_stages_of_layer_decay_follow_the_features(name):
+    backbone = build_backbone(name, 2, False).train()
+    backbone.get_submodule(next(iter(STAGES[name]))).eval()  # as a frozen part is
+    modes = [module.training for module in backbone.modules()]
+    found = {key: backbone.layer_of(key) for key, _ in backbone.named_parameters()}
+    assert modes == [module.training for module in backbone.modules()]
+    for part, stage in STAGES[name].items():
+        assert {layer for key, layer in found.items() if key.startswith(f"{part}.")} == {stage}
+    assert set(found.values()) == set(range(backbone.num_layers))
+    assert backbone._stages.keys() == found.keys()

@@ -38,6 +38,12 @@ def place(cls: type[UNet], name: str) -> str:
     return re.escape(f"arch.type: {cls.__name__}.{name} ({__file__}, line {line}) ")
 
 
+def test_an_empty_name_of_weights_is_no_false():
+    arch = Component.from_plain({"type": "SegFormer", "args": {"pretrained": ""}}, "arch")
+    with pytest.raises(ConfigError, match=r"arch\.args\.pretrained: is empty; give a file"):
+        build_model(arch, make_info(3))
+
+
 def test_a_model_of_other_classes_than_the_data_is_refused_when_it_is_built():
     with pytest.raises(
         ConfigError, match=place(OtherClasses, "__init__") + "made a model of 2 classes, .* 4"

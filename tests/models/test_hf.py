@@ -17,6 +17,7 @@ from models import HF
 from models.build import build_untrained, with_resolved_arch
 from models.trained import model_from_checkpoint
 from tests.checkpoints import make_checkpoint, make_info
+from tests.utils.system.test_tensor_file import Hostile
 from utils.config.factory import Component
 from utils.errors import ConfigError
 from utils.losses import CrossEntropyLoss2d
@@ -287,6 +288,18 @@ def test_other_and_damaged_folders_are_refused_in_one_line(folder, tmp_path):
     assert "cannot be read as weights" in message(lambda path: (path / "model.safetensors").unlink())
     assert "cannot be read as weights" in message(half)
     assert "the weights are of another network" in message(other)
+
+    def hostile(path: Path) -> None:
+        (path / "model.safetensors").unlink()
+        torch.save({"x": Hostile(tmp_path / "executed")}, path / "pytorch_model.bin")
+
+    refused = message(hostile)
+    assert "holds more than tensors" in refused and "weights_only" not in refused
+    assert not (tmp_path / "executed").exists()
+    two = '{"image_mean": [0.5, 0.5], "image_std": [0.1, 0.1]}'
+    assert "image_mean: 3 numbers" in message(
+        lambda path: (path / "preprocessor_config.json").write_text(two)
+    )
 
 
 def test_a_missing_or_old_package_names_the_remedy(monkeypatch):

@@ -51,6 +51,7 @@ KNOWN = [
     ("SegNet", 11, NO, 29_449_355),
     ("SegResNet", 21, NO, 53_564_309),
     ("DABNet", 19, {}, 756_643),
+    ("ERFNet", 19, {}, 2_064_191),
     ("DDRNet", 19, {"use_aux": False}, 5_695_987),
     ("DDRNet", 19, {"variant": "23", "use_aux": False}, 20_148_947),
     ("PIDNet", 19, {"use_aux": False}, 7_625_715),

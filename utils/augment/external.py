@@ -154,7 +154,7 @@ def _check_transform(library: Any, component: Component, path: str) -> list[str]
             Problem(
                 f"{path}.args.{name}",
                 f"{component.type} has no such argument"
-                + (did_you_mean(name, known) or f" It takes: {', '.join(known)}"),
+                + (did_you_mean(name, known) or f". It takes: {', '.join(known)}"),
             )
             for name in unknown
         ]

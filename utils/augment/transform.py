@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from utils.augment.classes import check_flip_pairs, point_of_a_class, swapped_labels
 from utils.augment.draws import (
     Ranges,
     blur_image,
+    change_colour,
     draw_geometry,
-    jitter_colour,
+    jitter_label,
     long_side_ratio,
     resized,
     whole_image,
 )
+from utils.augment.erase import erase
 from utils.augment.external import MIRRORING, Albumentations, check_albumentations
+from utils.augment.options import Erasing, Mixes, check_mix_classes, check_objects, read_erase, read_mix
 from utils.augment.warp import Geometry, Size, fill_outside, warp_image, warp_label
 from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, Side
 from utils.config.factory import Problem, join, refuse
+from utils.config.parse import Mistakes
 from utils.dataset_info import IGNORE_INDEX, swapped_classes
 
 _CROP_TRIES = 10  # draws of a crop before one with too few labelled pixels is taken
@@ -56,14 +61,21 @@ class SampleTransform:
         elastic: elastic deformation: standard deviation, in pixels of the crop, of the displacements of
             points 64 pixels apart; true is 8.
         grid: stretch or squeeze the rows and columns of cells of 64 pixels by up to this share; true is 0.3.
+        label_elastic: as ``elastic``, of the label alone, for masks with uncertain boundaries; true is 3.
         blur: standard deviation of a Gaussian in pixels: true is 0 to 1.5, or [lowest, highest].
         brightness: raise or lower all channels by up to this share of the full range.
         contrast: multiply differences from the mean by a factor of up to 1 +- this.
         saturation: multiply saturation by a factor of up to 1 +- this; RGB images only.
         hue: turn hues by up to this many degrees; RGB images only.
+        gamma: [lowest, highest] power of the values in 0..1, above 1 darker; true is 0.6 to 1.6.
+        exposure: [lowest, highest] factor of all channels, before gamma; true is 0.5 to 1, which darkens.
+        color_p: probability of all changes of colour together, from brightness to exposure.
         albumentations: transforms of that library, ``{"type": ..., "args": {...}}`` each, after all others.
         min_valid: share of labelled pixels that a crop should have; ten tries.
         class_crop: probability that a crop is laid around a pixel of a class drawn from those in the image.
+        mix: put parts of other samples into one: ``mosaic``, ``cutmix`` and ``class_paste``, in this order; a list
+            of names, or an object such as ``{"cutmix": 0.5, "class_paste": {"p": 0.5, "classes": ["Pole"]}}``.
+        erase: random erasing, at the end: a probability, or an object of ``p``, ``area``, ``aspect``, ``target``.
         val: validation data: nothing random.
 
     Raises:
@@ -84,6 +96,7 @@ class SampleTransform:
     )
     elastic: bool | NonNegativeFloat = field(default=False, metadata={"true": 8.0})
     grid: bool | Fraction = field(default=False, metadata={"true": 0.3})
+    label_elastic: bool | NonNegativeFloat = field(default=False, metadata={"true": 3.0})
     blur: bool | tuple[NonNegativeFloat, NonNegativeFloat] = field(
         default=False, metadata={"true": (0.0, 1.5)}
     )
@@ -91,9 +104,14 @@ class SampleTransform:
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0
     hue: NonNegativeFloat = 0.0
+    gamma: bool | tuple[PositiveFloat, PositiveFloat] = field(default=False, metadata={"true": (0.6, 1.6)})
+    exposure: bool | tuple[PositiveFloat, PositiveFloat] = field(default=False, metadata={"true": (0.5, 1.0)})
+    color_p: Fraction = 1.0
     albumentations: list[dict[str, Any]] | None = None
     min_valid: Fraction = 0.0
     class_crop: Fraction = 0.0
+    mix: list[str] | dict[str, Any] | None = None
+    erase: Fraction | dict[str, Any] | None = None
     val: bool = False
 
     def __post_init__(self) -> None:
@@ -117,20 +135,21 @@ class SampleTransform:
             low, high = _resolve(name, args[name])
             if low > high:
                 problems.append(Problem(join(path, name), f"{low} to {high} is no range"))
-        problems += _check_pairs(args, join(path, "flip_pairs"))
+        problems += check_flip_pairs(args, join(path, "flip_pairs"))
         if args.get("albumentations"):
             problems += check_albumentations(args["albumentations"], join(path, "albumentations"))
-        return problems
+        return problems + check_objects(args, path)
 
     @classmethod
     def for_classes(cls, classes: Sequence[str], **options: Any) -> SampleTransform:
         """Make a transform for data with these classes.
 
         Raises:
-            ValueError: as the constructor, or ``flip_pairs`` names no class.
+            ValueError: as the constructor, or ``flip_pairs`` or ``mix`` names no class.
         """
         transform = cls(**options)
         swapped_classes(classes, transform.flip_pairs or ())
+        refuse(check_mix_classes(classes, transform.mixes, "mix"))
         return transform
 
     @functools.cached_property
@@ -153,6 +172,16 @@ class SampleTransform:
         """True if anything is drawn at random."""
         return not self.val if self.augment is None else self.augment
 
+    @functools.cached_property
+    def mixes(self) -> Mixes:
+        """The mixes that ``mix`` describes; none where nothing is drawn at random."""
+        return read_mix(self.mix if self.is_random else None, "mix", Mistakes())
+
+    @functools.cached_property
+    def erasing(self) -> Erasing | None:
+        """The random erasing that ``erase`` describes; ``None`` where nothing is drawn at random."""
+        return read_erase(self.erase if self.is_random else None, "erase", Mistakes())
+
     @property
     def facts(self) -> dict[str, Any]:
         """The facts that a prediction follows; ``flip`` is true if training mirrors images."""
@@ -168,13 +197,20 @@ class SampleTransform:
 
     def for_validation(self) -> SampleTransform:
         """Return the transform that leaves validation data as it is: full images, nothing random."""
-        return replace(self, val=True, augment=False, base_size=None, crop_size=None)
+        full = replace(self, base_size=None, crop_size=None)
+        return replace(full, val=True, augment=False, mix=None, erase=None)
 
-    def plan(self, label: np.ndarray, rng: np.random.Generator) -> Geometry:
-        """Decide from its label (H, W) alone which part of a sample is used."""
+    def plan(self, label: np.ndarray, rng: np.random.Generator, around: int | None = None) -> Geometry:
+        """Decide from its label (H, W) alone which part of a sample is used.
+
+        Args:
+            label: class indices in full size.
+            rng: source of the draws.
+            around: the class around a pixel of which a random crop is laid; ``None``: as ``class_crop`` says.
+        """
         size = (label.shape[0], label.shape[1])
         if self.is_random:
-            return self._draw(label, size, rng)
+            return self._draw(label, size, rng, around)
         if self.val and self.output_size:
             ratio = max(c / s for c, s in zip(self.output_size, size, strict=True))
             return resized(size, ratio, self.output_size)
@@ -206,26 +242,36 @@ class SampleTransform:
         """
         size = (label.shape[0], label.shape[1])
         image = warp_image(image, geometry, size)
-        if self.is_random and self.ranges.has_colour:
-            image = jitter_colour(image, self.ranges, rng)
+        if self.is_random:
+            image = change_colour(image, self.ranges, self.color_p, rng)
         if self.is_random and self.ranges.blur[1] > 0:
             image = blur_image(image, rng.uniform(*self.ranges.blur))
         image = fill_outside(image, geometry, size, fill)
         label = warp_label(label, geometry)
         if self.flip_pairs and geometry.is_mirrored:
-            label = _swapped_labels(tuple(classes), tuple(map(tuple, self.flip_pairs)))[label]
+            label = swapped_labels(tuple(classes), tuple(map(tuple, self.flip_pairs)))[label]
+        if self.is_random and self.ranges.label_elastic:
+            label = jitter_label(label, self.ranges.label_elastic, rng)
         if self.is_random and self._external is not None:
             return self._external(image, label, fill, rng)
         return image, label
+
+    def finish(
+        self, image: np.ndarray, label: np.ndarray, fill: tuple[int, ...], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Erase at random, after :meth:`apply` and after a sample was mixed with others."""
+        return (image, label) if self.erasing is None else erase(image, label, self.erasing, fill, rng)
 
     @functools.cached_property
     def _external(self) -> Albumentations | None:
         return Albumentations(self.albumentations) if self.albumentations else None
 
-    def _draw(self, label: np.ndarray, size: Size, rng: np.random.Generator) -> Geometry:
+    def _draw(self, label: np.ndarray, size: Size, rng: np.random.Generator, around: int | None) -> Geometry:
         centre = None
-        if self.class_crop and rng.random() < self.class_crop:
-            centre = _point_of_a_class(label, rng)
+        if around is not None:
+            centre = point_of_a_class(label, rng, around)
+        elif self.class_crop and rng.random() < self.class_crop:
+            centre = point_of_a_class(label, rng)
         for _ in range(_CROP_TRIES):
             geometry = draw_geometry(size, self.ranges, rng, self.base_size, self.output_size, centre)
             if not self.min_valid:
@@ -233,26 +279,6 @@ class SampleTransform:
             if (warp_label(label, geometry) != IGNORE_INDEX).mean() >= self.min_valid:
                 break
         return geometry
-
-
-def _check_pairs(args: Mapping[str, Any], path: str) -> list[str]:
-    names = [name for pair in args.get("flip_pairs") or () for name in pair]
-    if len(set(names)) < len(names):
-        reason = "each class name may occur once: its labels are swapped with those of one other class"
-        return [Problem(path, reason)]
-    mirroring = MIRRORING & {str(entry.get("type")) for entry in args.get("albumentations") or ()}
-    if names and mirroring:
-        reason = f"{min(mirroring)} of albumentations mirrors images without swapping; use flip"
-        return [Problem(path, reason)]
-    return []
-
-
-@functools.lru_cache(maxsize=8)
-def _swapped_labels(classes: tuple[str, ...], pairs: tuple[tuple[str, ...], ...]) -> np.ndarray:
-    """Return the label that each value 0..255 becomes in a mirror image, (256,) uint8."""
-    table = np.arange(256, dtype=np.uint8)
-    table[: len(classes)] = swapped_classes(classes, pairs)
-    return table
 
 
 _TRUE: dict[str, Any] = {item.name: item.metadata.get("true") for item in fields(SampleTransform)}
@@ -268,13 +294,3 @@ def _resolve(name: str, value: bool | float | Sequence[float]) -> Any:
     if isinstance(value, (int, float)):
         return (-float(value), float(value)) if isinstance(_OFF[name], tuple) else float(value)
     return float(value[0]), float(value[1])
-
-
-def _point_of_a_class(label: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
-    """Draw a class from those in the image and a pixel of it; return its (x, y) in 0..1, or ``None``."""
-    present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256)[:IGNORE_INDEX])
-    if not len(present):
-        return None
-    places = np.flatnonzero(label.reshape(-1) == rng.choice(present))
-    row, column = divmod(int(rng.choice(places)), label.shape[1])
-    return (column + 0.5) / label.shape[1], (row + 0.5) / label.shape[0]

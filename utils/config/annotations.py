@@ -58,6 +58,7 @@ NonNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, exclusive_minimum=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Share = Annotated[float, Range(0, 1, exclusive_minimum=True)]
 Side = Annotated[int, Range(1, 32767)]  # pixels; cv2 warps no larger image
 Threads = Annotated[int, Range(1, 1024)]  # far more end the process inside the threading library
 Workers = Annotated[int, Range(0, 1024)]
@@ -194,7 +195,8 @@ def _describe_container(origin: type, args: tuple[Any, ...]) -> str:
     if issubclass(origin, tuple) and args and args[-1] is not Ellipsis:
         return f"a list of {len(args)} values"
     if issubclass(origin, Mapping):
-        return f"an object with values that are {describe(args[1])}" if args else "an object"
+        told = args and args[1] is not Any
+        return f"an object with values that are {describe(args[1])}" if told else "an object"
     if issubclass(origin, Sequence) and args:
         return f"a list with items that are {describe(args[0])}"
     return _NAMES.get(origin, str(origin))

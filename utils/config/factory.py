@@ -158,7 +158,7 @@ def check_arguments(
     problems = []
     for key, value in args.items():
         if key in unknown:
-            hint = did_you_mean(key, visible) or f" It takes: {', '.join(visible)}"
+            hint = did_you_mean(key, visible) or f". It takes: {', '.join(visible)}"
             problems.append(Problem(join(path, key), f"{owner} has no such argument{hint}".rstrip()))
         elif key in visible:
             problems += _check_value(value, named[key].annotation, join(path, key))

@@ -107,7 +107,7 @@ def read_section(cls: type[T], value: Mapping[str, Any], path: str, found: Mista
     keys = {key.name: key for key in dataclasses.fields(cls) if is_key(key)}  # type: ignore[arg-type]
     owner = path or "a config"
     for key in value.keys() - keys.keys():
-        hint = did_you_mean(key, keys) or f" It takes: {', '.join(keys)}"
+        hint = did_you_mean(key, keys) or f". It takes: {', '.join(keys)}"
         found.add([Problem(join(path, key), f"{owner} has no such argument{hint}")])
     made: dict[str, Any] = {}
     for name, declared in keys.items():

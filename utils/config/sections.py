@@ -13,6 +13,7 @@ from utils.config.annotations import (
     PositiveFloat,
     PositiveInt,
     Range,
+    Side,
     Threads,
 )
 from utils.config.factory import Catalogue, Component, Problem
@@ -44,8 +45,8 @@ class OptimizerSection(Component):
         args: arguments of its constructor.
         differential_lr: the backbone learns at the learning rate times ``backbone_lr_factor``.
         backbone_lr_factor: factor of the backbone's learning rate.
-        layer_decay: learning rate of a layer over that of the layer after it, for models with layers in order
-            of depth (ViTSeg, EoMT); ``null`` is 1.
+        layer_decay: learning rate of a layer over that of the layer after it: blocks of a plain ViT, stages of
+            other backbones (heads are the last layer); ``null`` is 1.
         no_decay_norm_bias: no weight decay on normalisation layers and biases.
     """
 
@@ -73,6 +74,22 @@ class SchedulerSection(Component):
 
 
 @dataclass(frozen=True)
+class TeacherSection:
+    """A trained model whose class probabilities are learned beside the labels.
+
+    Attributes:
+        model: checkpoint, run folder, or ONNX file of ``export.py``; its classes must be those of the data, in any
+            order.
+        weight: factor of the divergence from the teacher's probabilities.
+        temperature: divisor of both models' logits.
+    """
+
+    model: str
+    weight: PositiveFloat = 1.0
+    temperature: Annotated[float, Range(0.1, 100)] = 2.0
+
+
+@dataclass(frozen=True)
 class TrainerSection:
     """Length, saving, monitoring and logging of a run.
 
@@ -96,8 +113,21 @@ class TrainerSection:
         aux_weight: weight of the loss of each auxiliary head.
         clip_grad_norm: largest norm of the gradients; ``null`` does not clip.
         accumulate_steps: batches whose gradients make one optimizer step.
+        effective_batch: images of one optimizer step, ``batch_size`` times ``accumulate_steps``. With
+            ``"batch_size": "auto"``, the two follow from it; elsewhere it is a check.
         ema_decay: decay of an exponential moving average of the weights, which is then validated and saved
             too; ``null`` keeps none.
+        ema_ramp: let that decay rise over the first steps, as ``min(ema_decay, (1 + t) / (10 + t))`` after ``t``
+            steps, so that the average of a short run does not lag behind.
+        swa_epochs: epochs at the end of the run whose weights are averaged with equal parts (SWA); from the first
+            of them on, the average is validated and saved too, with batch norm's statistics estimated again on
+            the training images; 0 averages none.
+        bn_momentum: weight of a batch's statistics in the running ones of batch norm; ``null`` is the model's own,
+            mostly 0.1.
+        bn_freeze_from: share of the run after which batch norm keeps its running statistics and trains its weights
+            with them, from the next epoch on; ``null`` never.
+        crop_schedule: sides of the training crops in earlier parts of the run: ``[[0.5, 128], [0.8, 192]]`` is 128
+            pixels in the epochs that begin in its first half, 192 up to 0.8, then the data set's ``crop_size``.
         activation_checkpointing: train in less memory and more time: blocks of the model are computed again
             in the backward pass.
     """
@@ -117,7 +147,13 @@ class TrainerSection:
     aux_weight: Fraction = 0.4
     clip_grad_norm: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
+    effective_batch: Annotated[PositiveInt | None, MAY_CHANGE] = None  # the two factors are compared
     ema_decay: Annotated[float, Range(0, 0.999999)] | None = None  # at 1 the average stays untrained
+    ema_ramp: bool = False
+    swa_epochs: NonNegativeInt = 0
+    bn_momentum: Annotated[float, Range(0, 1, exclusive_minimum=True)] | None = None
+    bn_freeze_from: Fraction | None = None
+    crop_schedule: list[tuple[Fraction, Side | tuple[Side, Side]]] | None = None
     activation_checkpointing: Annotated[bool, MAY_CHANGE] = False
 
 
@@ -141,6 +177,7 @@ class Experiment:
         ignore_index: a check only: each data set maps its void values to 255 itself.
         class_weights: one number per class for the loss, or the rule that computes them from the training masks.
         init_from: a checkpoint whose weights start the run, matched by name and class name.
+        teacher: a trained model to learn from (distillation); ``null`` is none.
         seed: start of every random draw.
         deterministic: refuse operations whose result differs from call to call.
         precision: arithmetic; ``auto`` is bf16 where the hardware has it, fp16 on older GPUs, else fp32.
@@ -169,6 +206,7 @@ class Experiment:
     ignore_index: Annotated[int, MAY_CHANGE] = IGNORE_INDEX
     class_weights: list[PositiveFloat] | Literal["median", "inverse", "effective", "enet"] | None = None
     init_from: str | None = None
+    teacher: TeacherSection | None = None
     seed: NonNegativeInt = 0
     deterministic: bool = False
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

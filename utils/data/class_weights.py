@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from utils.data.cache import load_json, save_json
+from utils.data.class_histograms import Labels, dense, mask_histograms
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 
 logger = logging.getLogger(__name__)
 
 Mode = Literal["median", "inverse", "effective", "enet"]
-
-
-class Labels(Protocol):
-    """A data set whose labels can be read one by one."""
-
-    def __len__(self) -> int: ...
-
-    def label(self, index: int) -> np.ndarray: ...
-
-    def fingerprint(self) -> str: ...
 
 
 @runtime_checkable
@@ -120,9 +109,7 @@ def count_classes(dataset: Labels, num_classes: int) -> ClassCounts:
     key = dataset.fingerprint()
     rows = load_json("histogram", key)
     if not (isinstance(rows, list) and len(rows) == num_classes + 1 and len(rows[0]) == 3):
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            histograms = pool.map(lambda i: _histogram(dataset.label(i)), range(len(dataset)))
-            rows = _sum(histograms, num_classes)
+        rows = _sum(dense(mask_histograms(dataset)), num_classes)
         save_json("histogram", key, rows)
     return _counts(rows)
 
@@ -145,10 +132,6 @@ def weight_table(
         images = f"{counts.images[index]:6d} images"
         lines.append(f"  {name:<{width}}  {share:8.3%}  {images}  weight {weights[index]:.4g}{absent}")
     return lines
-
-
-def _histogram(label: np.ndarray) -> np.ndarray:
-    return np.bincount(label.reshape(-1), minlength=256)
 
 
 def _counts(rows: list[list[int]]) -> ClassCounts:

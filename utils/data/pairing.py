@@ -49,9 +49,9 @@ def require_files(paths: Iterable[Path], description: str) -> None:
         )
 
 
-def name_some(paths: Sequence[Path | str]) -> str:
-    """Return the first three names, and ``...`` where there are more."""
-    return ", ".join(map(str, paths[:3])) + (" ..." if len(paths) > 3 else "")
+def name_some(paths: Sequence[Path | str], most: int = 3) -> str:
+    """Return the first ``most`` names, and ``...`` where there are more."""
+    return ", ".join(map(str, paths[:most])) + (" ..." if len(paths) > most else "")
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:

@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.utils.data import Sampler
 
+from utils.data.repeat_factors import drawn_samples, epoch_length
+
 Key = TypeVar("Key")
 
-# separate random stream, so that shuffling never shares draws with a sample's augmentation
+# separate random streams, so that the order never shares draws with a sample's augmentation
 _SHUFFLE_STREAM = 7
+_REPEAT_STREAM = 9
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -23,7 +26,7 @@ class EpochBatches(Sampler[list[Key]]):
         start_step: the batch that iteration begins with, for a run that is resumed within an epoch.
 
     Args:
-        length: number of samples.
+        length: number of samples; with ``factors``, of images.
         batch_size: samples of a batch; the last may have fewer.
         make_key: (epoch, index) -> the key that the data set takes.
         shuffle: draw another order in every epoch.
@@ -31,6 +34,8 @@ class EpochBatches(Sampler[list[Key]]):
         seed: seed of the order.
         kinds: kind of each sample; a batch then holds samples of one kind, those of kind ``None`` are batches
             of one, and no batch is left out. ``None``: all are of one kind.
+        factors: repeat factor of each image, (``length``,): every epoch then has
+            :func:`~utils.data.repeat_factors.epoch_length` samples. ``None``: each image occurs once.
     """
 
     def __init__(
@@ -43,8 +48,10 @@ class EpochBatches(Sampler[list[Key]]):
         drop_last: bool,
         seed: int,
         kinds: Sequence[Any] | None = None,
+        factors: np.ndarray | None = None,
     ) -> None:
-        self.length = length
+        self.length = length if factors is None else epoch_length(factors)
+        self.factors = factors
         self.batch_size = batch_size
         self.make_key = make_key
         self.shuffle = shuffle
@@ -65,6 +72,10 @@ class EpochBatches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         order: Any = np.arange(self.length)
+        if self.factors is not None:
+            order = drawn_samples(
+                self.factors, np.random.default_rng([self.seed, self.epoch, 0, _REPEAT_STREAM])
+            )
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch, 0, _SHUFFLE_STREAM]).permutation(order)
         epoch = self.epoch

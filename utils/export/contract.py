@@ -43,6 +43,7 @@ class ExportFacts:
         framework_version: version of the program that wrote the file.
         flip: whether training mirrored images; ``None`` if unknown.
         flip_pairs: class names that a mirror image exchanges.
+        architecture_version: of the architecture, as its checkpoint records it; ``None`` if unknown.
     """
 
     info: DatasetInfo
@@ -52,6 +53,7 @@ class ExportFacts:
     framework_version: str = __version__
     flip: bool | None = None
     flip_pairs: Sequence[Sequence[str]] = ()
+    architecture_version: int | None = None
 
     def to_strings(self) -> dict[str, str]:
         """Map every name to JSON text, which all formats can hold."""
@@ -61,6 +63,7 @@ class ExportFacts:
             "stride": self.stride,
             "crop_size": self.crop_size,
             "arch": dict(self.arch),
+            "architecture_version": self.architecture_version,
             "framework_version": self.framework_version,
             "flip": self.flip,
             "flip_pairs": [list(pair) for pair in self.flip_pairs],
@@ -96,6 +99,7 @@ class ExportFacts:
                 json.loads(strings.get("framework_version", '""')),
                 json.loads(strings.get("flip", "null")),
                 tuple(map(tuple, json.loads(strings.get("flip_pairs", "[]")))),
+                _as_version(json.loads(strings.get("architecture_version", "null"))),
             )
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CheckpointError(f"{path}: the facts in the file are malformed: {error}") from error
@@ -109,6 +113,13 @@ def _check_numbers(stride: Any, crop: Any) -> None:
     whole = len(sides) in (1, 2) and all(type(side) is int and side > 0 for side in sides)
     if crop is not None and not whole:
         raise ValueError(f"crop_size: expected one or two whole numbers, got {crop!r}")
+
+
+def _as_version(version: Any) -> int | None:
+    """Return an architecture version; raise ValueError for anything else."""
+    if version is not None and (type(version) is not int or version < 1):
+        raise ValueError(f"architecture_version: expected a whole number from 1 on, got {version!r}")
+    return version
 
 
 def _as_crop_size(crop: Any) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from utils.dataset_info import IGNORE_INDEX
 
-_TINY = torch.finfo(torch.float32).tiny  # 0 / _TINY is 0: a step without a valid pixel costs nothing
+TINY = torch.finfo(torch.float32).tiny  # 0 / TINY is 0: a step without a valid pixel costs nothing
 
 
 class BaseLoss(nn.Module, ABC):
@@ -88,7 +88,7 @@ class PixelLoss(BaseLoss):
 
     def _share(self, logits: Tensor, target: Tensor, normalizer: Tensor | None) -> Tensor:
         divisor = self.normalizer(target) if normalizer is None else normalizer
-        return self._total(logits, target) / divisor.clamp_min(_TINY)
+        return self._total(logits, target) / divisor.clamp_min(TINY)
 
     @abstractmethod
     def _total(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class RegionLoss(BaseLoss):
     def _share(self, logits: Tensor, target: Tensor, normalizer: Tensor | None) -> Tensor:
         own = self.normalizer(target)
         divisor = own if normalizer is None else normalizer
-        return self._value(logits, target) * (own / divisor.clamp_min(_TINY))
+        return self._value(logits, target) * (own / divisor.clamp_min(TINY))
 
     @abstractmethod
     def _value(self, logits: Tensor, target: Tensor) -> Tensor:

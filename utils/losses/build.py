@@ -8,7 +8,8 @@ from typing import Any
 from utils import losses
 from utils.config.factory import Catalogue, Component, build, find, parameters_of
 from utils.config.sections import Experiment
-from utils.data.class_weights import Labels, compute_class_weights
+from utils.data.class_histograms import Labels
+from utils.data.class_weights import compute_class_weights
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 from utils.errors import ConfigError
 from utils.losses.base import BaseLoss

@@ -22,7 +22,7 @@ class ModelOutput(Protocol):
     def extra(self) -> tuple[Tensor, ...]: ...
 
 
-class _Heads(NamedTuple):
+class Heads(NamedTuple):
     """A :class:`ModelOutput` in full precision."""
 
     logits: Tensor
@@ -51,9 +51,7 @@ class TrainingLoss(nn.Module, ABC):
         Returns:
             Scalars by name: ``loss``, which is minimised, and any of its parts, which are logged.
         """
-        heads = _Heads(
-            _full(output.logits), *(tuple(map(_full, part)) for part in (output.aux, output.extra))
-        )
+        heads = Heads(_full(output.logits), *(tuple(map(_full, part)) for part in (output.aux, output.extra)))
         with torch.autocast(output.logits.device.type, enabled=False):
             return self._shares(heads, target, self.normalizer(target) if normalizer is None else normalizer)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.dataset_info import class_order
 from utils.errors import ConfigError
 from utils.predict.predictor import Predictor
 from utils.predict.rows import BAND_ROWS, Band
@@ -142,13 +143,8 @@ def _class_order(classes: Sequence[str], member: Predictor) -> list[int]:
     Raises:
         ConfigError: the member has other classes.
     """
-    own = member.info.classes
-    if set(own) != set(classes):
-        missing = sorted(set(classes) - set(own)) or ["none"]
-        extra = sorted(set(own) - set(classes)) or ["none"]
-        raise ConfigError(
-            "the members' classes differ: one lacks "
-            f"{', '.join(missing[:5])} and has {', '.join(extra[:5])} instead"
-        )
-    order = [own.index(name) for name in classes]
+    try:
+        order = class_order(classes, member.info.classes)
+    except ValueError as error:
+        raise ConfigError(f"the members' classes differ: one {error}") from error
     return [] if order == list(range(len(order))) else order

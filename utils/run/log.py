@@ -18,6 +18,7 @@ import numpy as np
 from utils.config.sections import TrainerSection
 from utils.errors import ConfigError
 from utils.run.folder import RunFolder
+from utils.run.pace import Pace
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -34,11 +35,15 @@ class RunLog:
         run: the run folder.
         options: ``tensorboard`` writes event files; ``log_dir`` is their folder (``log_dir/NAME/TIME``, or the
             run folder if ``None``); ``epochs`` is shown in messages.
+
+    Attributes:
+        pace: speed of the run, for the time left in messages.
     """
 
     def __init__(self, run: RunFolder, options: TrainerSection) -> None:
         self.run = run
         self.epochs = options.epochs
+        self.pace = Pace(options)
         self._event_folder: Path | None = None
         if options.tensorboard:
             parent, here = options.log_dir, run.path
@@ -47,6 +52,7 @@ class RunLog:
 
     def open(self, config: Mapping[str, Any], epoch: int, step: int) -> None:
         """Start, or continue at an epoch and optimizer step; later entries of the log are dropped."""
+        self.pace.start()
         self.run.truncate_metrics(epoch)
         if epoch > self.epochs:
             logger.info("nothing to do: %d of %d epochs are done", epoch - 1, self.epochs)
@@ -62,6 +68,11 @@ class RunLog:
         """Report the running figures of training."""
         self._events.scalars("train_step", figures, step)
         self._events.scalars("lr", {f"group_{i}": lr for i, lr in enumerate(lrs)}, step)
+
+    def progress(self, epoch: int, step: int, batches: int, loss: float) -> None:
+        """Report in the middle of a long epoch how far it is; ``step`` of its ``batches`` are done."""
+        left = self.pace.left(epoch, step)
+        logger.info("Epoch %d/%d%s, batch %d/%d, loss %.4f", epoch, self.epochs, left, step, batches, loss)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Show an (H, W, 3) uint8 image."""
@@ -93,14 +104,13 @@ class RunLog:
         self.run.append_metrics(
             {**record, "improved": improved, "train": without_nan(train), "val": val and without_nan(val)}
         )
-        parts = [f"Epoch {epoch}/{self.epochs}"]
+        parts = [f"Epoch {epoch}/{self.epochs}{self.pace.left(epoch + 1)}"]
         for name, figures in (("train", train), ("val", val)):
             if figures is not None:
                 self._log_events(name, figures, step)
                 parts.append(f"{name} loss {figures['loss']:.4f} mIoU {figures['Mean_IoU']:.4f}")
         self._events.flush()
-        left = time_left(seconds * (self.epochs - epoch))
-        logger.info("%s (%.1f s)%s%s", ", ".join(parts), seconds, ", best so far" if improved else "", left)
+        logger.info("%s (%.1f s)%s", ", ".join(parts), seconds, ", best so far" if improved else "")
 
     def _log_events(self, name: str, figures: Figures, step: int) -> None:
         shown = {key: value for key, value in figures.items() if not key.endswith("_F1")}  # they show Dice
@@ -110,14 +120,6 @@ class RunLog:
             if isinstance(values, dict):
                 known = {k: v for k, v in values.items() if v is not None}
                 self._events.scalars(f"{name}_{table}", known, step)
-
-
-def time_left(seconds: float) -> str:
-    """Return the rest of a run in words, such as ``, about 2.5 h left``; empty below a minute."""
-    if seconds < 60:
-        return ""
-    value, unit = (seconds / 3600, "h") if seconds >= 5400 else (seconds / 60, "min")
-    return f", about {value:.1f} h left" if unit == "h" else f", about {value:.0f} min left"
 
 
 def require_tensorboard(options: TrainerSection) -> None:

@@ -118,6 +118,10 @@ def _is_rng(value: Any) -> bool:
     )  # fmt: skip
 
 
+def _is_teacher(value: Any) -> bool:
+    return _is_object(value) and all(isinstance(value.get(key), str) for key in ("model", "sha256"))
+
+
 def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
@@ -135,6 +139,7 @@ _SCHEMA: dict[str, _Entry] = {
     "arch": _Entry('an object {"type": ..., "args": {...}}', is_arch),
     "architecture_version": _Entry("a whole number, at least 1", _is_positive),
     "config": _OBJECT,
+    "teacher": _Entry("the path and the SHA-256 of the teacher's file", _is_teacher),
     "dataset": _OBJECT,
     "crop_size": _Entry("a side, or height and width, in pixels, or None", is_crop_size),
     "epoch": _Entry("a whole number, at least 1", _is_positive),
@@ -142,6 +147,7 @@ _SCHEMA: dict[str, _Entry] = {
     "iters_per_epoch": _COUNT,
     "global_step": _COUNT,
     "ema_updates": _COUNT,
+    "swa_epoch": _COUNT,
     "optimizer": _Entry("the state of an optimizer", _is_optimizer),
     "lr_scheduler": _OBJECT,
     "scaler": _OBJECT,
@@ -151,5 +157,5 @@ _SCHEMA: dict[str, _Entry] = {
     "metrics": _Entry("an object, or None", _or_none(_is_object)),
     "rng": _Entry("the states of the random generators", _is_rng),
 }
-_OPTIONAL = ("arch", "architecture_version", "config", "crop_size", "dataset")
+_OPTIONAL = ("arch", "architecture_version", "config", "crop_size", "dataset", "swa_epoch", "teacher")
 _OF_A_RUN = [name for name in _SCHEMA if name not in _OPTIONAL]

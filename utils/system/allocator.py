@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
@@ -34,3 +35,10 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, 64 * 2**20), (_M_ARENA_MAX, 1))
     return all(mallopt(option, value) for option, value in settings)
+
+
+def return_freed_memory() -> None:
+    """Tell glibc to return all freed memory to the kernel, once, so that what is in use can be measured."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)

@@ -146,12 +146,13 @@ def _remedy(error: RuntimeError | MemoryError) -> str | None:
     # raised by torch from a signal handler: in the middle of whatever the process is doing
     if str(error).startswith("DataLoader worker (pid"):
         return WORKER_DIED
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return "out of memory; lower batch_size, crop_size or window, or use fewer workers"
     return None
 
 
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Return whether an error of torch or Python says that an allocation failed."""
     of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)  # GPU, CPU
     return isinstance(error, MemoryError) or of_torch
 

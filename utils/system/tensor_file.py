@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import torch
 from utils.errors import CheckpointError, first_line
 
 
+class UnsafeFileError(CheckpointError):
+    """A file holds more than tensors and plain types, and was not opened."""
+
+
 def read_tensors(path: Path) -> Any:
     """Read the tensors and plain types of a file of ``torch.save`` onto the CPU.
 
@@ -20,20 +25,47 @@ def read_tensors(path: Path) -> Any:
         CheckpointError: the file is missing or damaged, or holds anything but tensors and plain types (which is
             not executed).
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+    require_content(path)
     try:
         archive = zipfile.is_zipfile(path)  # the format before torch 1.6 is none
         damaged = _damaged_record(path) if archive else None
-        state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickles in other protocols, about which the error says enough
+            warnings.simplefilter("ignore")
+            state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises almost anything on arbitrary bytes
-        reason = _foreign(path) or f"cannot be read as weights ({first_line(error)})"
-        if isinstance(error, pickle.UnpicklingError) and archive:
-            reason = "holds more than tensors and plain types, so it was not opened"
-        raise CheckpointError(f"{path}: {reason}") from error
+        # torch has one class of error for code and for bytes that are no pickle of its own
+        if isinstance(error, pickle.UnpicklingError) and (archive or "GLOBAL" in str(error)):
+            raise UnsafeFileError(
+                f"{path}: holds more than tensors and plain types, so it was not opened"
+            ) from error
+        told = isinstance(error, (RuntimeError, EOFError, OSError, zipfile.BadZipFile))
+        reason = first_line(error) if told else "it is no file of torch.save, or damaged"
+        raise CheckpointError(f"{path}: cannot be read as weights ({reason})") from error
     if damaged:
         raise CheckpointError(f"{path}: is damaged: {damaged} does not match its checksum")
     return state
+
+
+def require_content(path: Path) -> None:
+    """Raise a CheckpointError unless there is a file that may hold weights.
+
+    Raises:
+        CheckpointError: it is missing or empty, or a folder, or what a failed download leaves.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a file")
+    if not path.is_file():
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise CheckpointError(f"{path}: no such file{where}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(512).lstrip().lower()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if not start:
+        raise CheckpointError(f"{path}: is empty")
+    if start.startswith((b"<!doctype", b"<html")):
+        raise CheckpointError(f"{path}: is a web page, not a file of weights")
 
 
 def sha256_of(path: Path) -> str:
@@ -51,12 +83,3 @@ def _damaged_record(path: Path) -> str | None:
         if not any(record.CRC for record in archive.infolist()):
             return None  # written with torch.serialization.set_crc32_options(False)
         return archive.testzip()
-
-
-def _foreign(path: Path) -> str | None:
-    """Return what a failed download left instead of weights, where that is recognisable."""
-    with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
-    if not start:
-        return "is empty"
-    return "is a web page, not a file of weights" if start.startswith((b"<!doctype", b"<html")) else None

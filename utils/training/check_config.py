@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from utils.augment.warp import Size
+from utils.config.auto_batch import BATCH, EFFECTIVE, STEPS, batch_problems
 from utils.config.factory import Catalogue, Problem, find, show
 from utils.config.sections import Experiment, cross_check
 from utils.errors import ConfigError
@@ -79,9 +82,62 @@ def model_and_config_do_not_both_bring_a_loss(experiment: Experiment) -> list[st
     return [Problem(key, f"{show(value)} {reason}") for key, value in given.items() if value is not None]
 
 
+@cross_check("trainer.ema_decay", "trainer.ema_ramp", "trainer.swa_epochs", "trainer.epochs")
+def one_average_of_weights(experiment: Experiment) -> list[str]:
+    """A run keeps one average of its weights, over its steps or over its last epochs."""
+    options = experiment.trainer
+    problems: list[str] = []
+    if options.ema_ramp and options.ema_decay is None:
+        problems.append(Problem("trainer.ema_ramp", "raises trainer.ema_decay, which is not set"))
+    if options.swa_epochs and options.ema_decay is not None:
+        reason = "a second average of the weights beside trainer.ema_decay; leave one of the two out"
+        problems.append(Problem("trainer.swa_epochs", reason))
+    if options.swa_epochs > options.epochs:
+        reason = f"{options.swa_epochs} is more than trainer.epochs {options.epochs}"
+        problems.append(Problem("trainer.swa_epochs", reason))
+    return problems
+
+
+@cross_check("trainer.crop_schedule", "train_loader.args")
+def crops_follow_a_schedule(experiment: Experiment) -> list[str]:
+    """The shares of a crop schedule rise, and it ends at the crop size of the data."""
+    key, schedule = "trainer.crop_schedule", experiment.trainer.crop_schedule
+    if schedule is None:
+        return []
+    problems: list[str] = []
+    shares = [share for share, _ in schedule]
+    if not shares or shares != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] < 1:
+        reason = f"the shares of the run {shares} are not rising numbers above 0 and below 1"
+        problems.append(Problem(key, reason))
+    last = experiment.train_loader.args.get("crop_size")
+    if not last:
+        reason = "leads up to train_loader.args.crop_size, which is not set"
+        problems.append(Problem(key, reason))
+    elif any(
+        side > most for _, size in schedule for side, most in zip(_pair(size), _pair(last), strict=True)
+    ):
+        reason = f"a crop is larger than train_loader.args.crop_size {show(last)}, to which they rise"
+        problems.append(Problem(key, reason))
+    return problems
+
+
+def _pair(size: int | Sequence[int]) -> Size:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+@cross_check(BATCH, EFFECTIVE, STEPS, "val_loader.args.batch_size")
+def batches_make_up_a_step(experiment: Experiment) -> list[str]:
+    """The images of a step are those of its batches."""
+    return batch_problems(experiment)
+
+
 CHECKS = (
     name_is_a_folder,
     monitored_figure_is_logged,
     plateau_follows_the_monitor,
     model_and_config_do_not_both_bring_a_loss,
+    one_average_of_weights,
+    crops_follow_a_schedule,
+    batches_make_up_a_step,
 )

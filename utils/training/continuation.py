@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Changes = Mapping[str, tuple[Any, Any]]
 
 # an epoch's batches and steps follow from these, so they cannot change within one
-_OF_AN_EPOCH = ("train_loader", "trainer.accumulate_steps")
+_OF_AN_EPOCH = ("train_loader", "trainer.accumulate_steps", "trainer.crop_schedule")
 # validations before and after a change of these do not compare, whatever figure is monitored
 _OF_THE_FIGURES = (
     "val_loader",
@@ -33,7 +33,7 @@ _OF_THE_FIGURES = (
     "train_loader.args.val_split",
     "train_loader.args.split",
 )
-_OF_THE_LOSS = ("loss", "class_weights", "trainer.aux_weight")
+_OF_THE_LOSS = ("loss", "class_weights", "trainer.aux_weight", "teacher")
 _OF_THE_RATES = (
     "lr_scheduler",
     "trainer.epochs",
@@ -199,7 +199,7 @@ def _adapted(trainer: ContinuedTrainer, checkpoint: Mapping[str, Any], changed: 
     """Return the entries of the checkpoint that the new config replaces."""
     entries: dict[str, Any] = {}
     stepper = trainer.stepper
-    if stepper.ema is not None and checkpoint["ema"] is None:
+    if stepper.ema is not None and (checkpoint["ema"] is None or checkpoint.get("swa_epoch")):
         entries["ema"], entries["ema_updates"] = checkpoint["model"], 0  # the average starts here
     if stepper.scaler.is_enabled() and not checkpoint["scaler"]:
         entries["scaler"] = stepper.scaler.state_dict()

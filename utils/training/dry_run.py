@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ from utils.data.prefetch import Prefetcher
 from utils.dataset_info import DatasetInfo
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.folder import RunFolder
+from utils.system import memory
 from utils.training.figures import RunningFigures
+from utils.training.phases import largest_crop_epoch
 from utils.training.process import any_image_size
 from utils.training.saves import Saves
 from utils.training.stepper import Stepper
@@ -27,7 +28,6 @@ from utils.training.stepper import Stepper
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_STATUS = Path("/proc/self/status")  # Linux; getrusage would count the process that started this one
 _STEPS = 2  # the first step makes the optimizer's state, so the second one needs the most memory
 
 
@@ -87,29 +87,29 @@ def dry_run(trainer: StepwiseTrainer) -> None:
     Raises:
         SegwrightError: any error that the run itself would meet.
     """
-    steps = min(_STEPS, _steps_left(trainer))
+    steps = min(_STEPS, steps_left(trainer))
     if steps < 1:
         logger.info("Nothing to check: no training step is left of %d epochs", trainer.options.epochs)
         return
-    with _undone(trainer):
+    with undone(trainer):
         _train(trainer, steps)
         if trainer.val_loader is not None:
             largest = trainer.val_loader.largest_batch
-            _timed("the largest validation images", lambda: _validate(trainer, largest()))
+            _timed("the largest validation images", lambda: validate(trainer, largest()))
         _timed("a checkpoint saved and loaded", lambda: _save_and_load(trainer))
     epochs = trainer.options.epochs
     logger.info("Ready: %d epochs of %d batches. Nothing was kept.", epochs, len(trainer.train_loader))
 
 
 @contextmanager
-def _undone(trainer: StepwiseTrainer) -> Iterator[None]:
+def undone(trainer: StepwiseTrainer) -> Iterator[None]:
     """Put the trainer back into its state when the block ends, also by an error.
 
     The state waits on disk, so that it takes none of the memory that the block measures.
     """
     loader, training = trainer.train_loader, trainer.model.training
     position = loader.position
-    with _temporary_checkpoint(trainer, "before") as path:
+    with temporary_checkpoint(trainer, "before") as path:
         try:
             yield
         finally:
@@ -119,7 +119,8 @@ def _undone(trainer: StepwiseTrainer) -> Iterator[None]:
 
 
 @contextmanager
-def _temporary_checkpoint(trainer: StepwiseTrainer, name: str) -> Iterator[Path]:
+def temporary_checkpoint(trainer: StepwiseTrainer, name: str) -> Iterator[Path]:
+    """Write the state of the trainer beside its run, until the block ends."""
     path = trainer.run.path / f"check-{name}.pth"
     save_checkpoint(path, trainer.state_dict())
     try:
@@ -135,7 +136,7 @@ def _timed(what: str, work: Callable[[], T]) -> T:
     return result
 
 
-def _steps_left(trainer: StepwiseTrainer) -> int:
+def steps_left(trainer: StepwiseTrainer) -> int:
     """Return the optimizer steps to the end of the run; a schedule may refuse to take more."""
     size = trainer.options.accumulate_steps
     epochs = trainer.options.epochs - trainer.epoch + 1
@@ -144,7 +145,8 @@ def _steps_left(trainer: StepwiseTrainer) -> int:
 
 def _train(trainer: StepwiseTrainer, steps: int) -> None:
     trainer.step = 0
-    groups = trainer.train_groups(trainer.epoch)  # kept, because a run too prepares batches ahead
+    epoch = largest_crop_epoch(trainer.options, trainer.epoch)
+    groups = trainer.train_groups(epoch)  # kept, because a run too prepares batches ahead
     group = _timed("the batches of one step", lambda: next(groups))
 
     def take_steps() -> None:
@@ -157,7 +159,8 @@ def _train(trainer: StepwiseTrainer, steps: int) -> None:
     _timed("training steps on them", take_steps)
 
 
-def _validate(trainer: StepwiseTrainer, batch: Batch) -> None:
+def validate(trainer: StepwiseTrainer, batch: Batch) -> None:
+    """Validate one batch, of images of any size."""
     figures = RunningFigures(trainer.info.classes, trainer.device)
     with any_image_size():
         trainer.validate_batch(trainer.evaluated(), trainer.val_data.prepare(batch), figures)
@@ -165,21 +168,14 @@ def _validate(trainer: StepwiseTrainer, batch: Batch) -> None:
 
 
 def _save_and_load(trainer: StepwiseTrainer) -> None:
-    with _temporary_checkpoint(trainer, "after") as path:
-        logger.info("Peak memory: %s", _peak_memory(trainer.device))  # a run does not load what it saves
+    with temporary_checkpoint(trainer, "after") as path:
+        logger.info("Peak memory: %s", peak_memory(trainer.device))  # a run does not load what it saves
         trainer.load_state_dict(load_checkpoint(path))
 
 
-def _peak_memory(device: torch.device) -> str:
+def peak_memory(device: torch.device) -> str:
     """Return the most memory taken so far: by torch on a GPU, else by the process."""
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_reserved(device) / 2**30:.2f} GiB on {device}"
-    if _STATUS.exists():
-        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-        return f"{int(lines['VmHWM'].split()[0]) / 2**20:.2f} GiB in the process"
-    try:
-        import resource
-    except ImportError:  # Windows
-        return "not measured on this system"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
-    return f"{peak / (2**30 if sys.platform == 'darwin' else 2**20):.2f} GiB in the process"
+    peak = memory.peak()
+    return "not measured on this system" if peak is None else f"{peak / 2**30:.2f} GiB in the process"

@@ -25,6 +25,7 @@ Rename = Callable[[Mapping[str, Tensor], Iterable[str]], dict[str, Tensor]]
 _BACKBONES = ("backbone.", "network.encoder.")
 _FOREIGN = (".safetensors", ".h5")
 MINIMUM = 0.5  # share of the model's values that must be found
+_OF_FILE = 0.25  # share of the file's values that a part of the model must take
 
 
 class Transfer(NamedTuple):
@@ -94,7 +95,8 @@ def load_matching(
         first = next(t.name for t in table if t.loaded < t.values)
         raise CheckpointError(
             f"init_from: only {loaded:,} of the model's {values:,} values are in the checkpoint (first missing: "
-            f"{first}); it is of another architecture, for which arch.type and arch.args must be the same"
+            f"{first}); it is of another architecture, for which arch.type and arch.args must be the same, or of "
+            "a backbone alone, which some models take by arch.args.pretrained only"
         )
     model.load_state_dict(state)
     logger.info("%s", summarise(table, len(weights.keys() - state.keys())))
@@ -107,16 +109,20 @@ def _placed(weights: dict[str, Tensor], state: Mapping[str, Tensor]) -> tuple[st
     Returns:
         The prefix of the part, empty for a whole model, and the weights.
     """
-    values = sum(tensor.numel() for tensor in state.values())
-    if sum(state[name].numel() for name in weights.keys() & state.keys()) >= MINIMUM * values:
+    if _values(state, weights.keys() & state.keys()) >= MINIMUM * _values(state, state):
         return "", weights
     part, names = place_of(weights, state)
-    size = sum(tensor.numel() for name, tensor in state.items() if name.startswith(part))
-    if not part or sum(state[name].numel() for name in names) < MINIMUM * size:
+    size = _values(state, (name for name in state if name.startswith(part)))
+    if not part or _values(state, names) < max(MINIMUM * size, _OF_FILE * _values(weights, weights)):
         return "", weights
     logger.info("init_from: the file has the weights of the model's part %s", part.rstrip("."))
     rest = {name: tensor for name, tensor in weights.items() if name not in set(names.values())}
     return part, {**rest, **{own: weights[name] for own, name in names.items()}}
+
+
+def _values(tensors: Mapping[str, Tensor], names: Iterable[str]) -> int:
+    """Return the number of values in the tensors of some names."""
+    return sum(tensors[name].numel() for name in names)
 
 
 def summarise(table: Sequence[Transfer], unused: int) -> str:
@@ -211,7 +217,6 @@ def start_from(
         names: names by which a checkpoint may call the class of the model, whose version is then compared.
         read: reads files that are not of torch; ``None`` refuses them.
         rename: as for :func:`load_matching`.
-        names: names by which a checkpoint may call the class of the model, whose version is then compared.
 
     Returns:
         What came with the weights; nothing without a path.
@@ -221,9 +226,15 @@ def start_from(
     """
     if path is None:
         return Brought()
+    if not path:
+        raise CheckpointError("init_from: is empty; give a file, or leave it out")
     foreign = read is not None and Path(path).suffix in _FOREIGN
-    checkpoint = read(Path(path)) if read is not None and foreign else load_any(path)
-    table = load_matching(model, checkpoint, info, rename)
+    try:
+        checkpoint = read(Path(path)) if read is not None and foreign else load_any(path)
+        table = load_matching(model, checkpoint, info, rename)
+    except CheckpointError as error:
+        reason = str(error).removeprefix("init_from: ").removeprefix(f"{path}: ")
+        raise CheckpointError(f"init_from: {path}: {reason}") from error
     _compare_versions(model, checkpoint, names)
     loaded = [entry.name for entry in table if entry.loaded]
     facts = _normalisation(checkpoint)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from utils.config.factory import did_you_mean
 from utils.errors import ConfigError
 from utils.evaluation.metrics import METRIC_NAMES
+
+logger = logging.getLogger(__name__)
 
 # names before the slash of a class's figure, and the logged table that holds it
 _TABLES = {
@@ -84,6 +88,17 @@ class Monitor:
         else:
             self.not_improved += 1
         return better
+
+    def log_result(self, file: Path) -> None:
+        """Log what a run that has ended came to.
+
+        Args:
+            file: the checkpoint of its best epoch.
+        """
+        if self.exhausted:
+            logger.info("Stopped early: %d validations without improvement", self.not_improved)
+        if self.best is not None:
+            logger.info("Best %s: %.4f (epoch %s): %s", self.name, self.best, self.best_epoch, file)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch, "not_improved": self.not_improved}

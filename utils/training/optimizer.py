@@ -91,7 +91,7 @@ def _split_layers(
     last = model.num_layers
     if last < 1:
         raise ConfigError(
-            f"optimizer.layer_decay: {type(model).__name__} has no layers in order of depth, as ViTSeg has; leave "
+            f"optimizer.layer_decay: {type(model).__name__} has no layers in order of depth; leave "
             "it out (differential_lr slows a backbone down)"
         )
     layers = {id(parameter): model.layer_of(name) for name, parameter in model.named_parameters()}

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.errors import NonFiniteError
 from utils.system.precision import Precision
+from utils.training.average import ExponentialAverage
 from utils.training.finite import all_finite, gradient_norm
 from utils.training.schedule import Schedule
 
@@ -37,6 +37,7 @@ class Stepper:
         precision: fp16 brings a gradient scaler.
         clip_grad_norm: largest norm of all gradients together; ``None`` does not clip.
         ema_decay: decay of the average of the weights, 0 to below 1; ``None`` keeps no average.
+        ema_ramp: let the decay rise to ``ema_decay`` over the first steps.
 
     Attributes:
         ema: the averaged model, or None.
@@ -52,16 +53,16 @@ class Stepper:
         *,
         clip_grad_norm: float | None = None,
         ema_decay: float | None = None,
+        ema_ramp: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule
         self.scaler = precision.make_scaler()
         self.clip_grad_norm = clip_grad_norm
-        self.ema: AveragedModel | None = None
+        self.ema: ExponentialAverage | None = None
         if ema_decay is not None:
-            average = get_ema_multi_avg_fn(ema_decay)  # type: ignore[no-untyped-call]
-            self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+            self.ema = ExponentialAverage(model, ema_decay, ramp=ema_ramp)
         self.steps = 0
         self._checks: list[_FiniteCheck] = []
         self._skipped = 0  # fp16 steps in a row

@@ -9,17 +9,23 @@ import pytest
 import timm
 import torch
 
-from models import SMP, DeepLab, FCN8s
+from models import HF, SMP, DeepLab, FCN8s, ViTSeg
 from models.trained import model_from_checkpoint
 from models.weights.fetch import require_reachable
 from tests.checkpoints import make_info
+from tests.models.catalogue import VIT
 from utils.errors import ConfigError
 
+TINY = {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "decoder_hidden_size": 16}
 PRETRAINED = [
     ("DeepLab", {"backbone": "resnet18", "pretrained": True}),
     ("DeepLab", {"backbone": "timm/test_convnext", "pretrained": True}),
     ("SMP", {"encoder_name": "resnet18", "encoder_weights": "imagenet"}),
     ("SMP", {"encoder_name": "tu-test_convnext", "encoder_weights": "imagenet"}),
+    ("ViTSeg", {**VIT, "pretrained": True}),
+    ("EoMT", {**VIT, "pretrained": True, "queries": 4, "query_blocks": 1}),
+    ("SegFormer", {"pretrained": "gone.pth"}),
+    ("HF", {"model": "segformer", "config": TINY, "weights": "owner/name", "hub": True}),
     ("TV", {"architecture": "lraspp_mobilenet_v3_large", "pretrained": True}),
 ]
 
@@ -41,7 +47,7 @@ def no_network(monkeypatch):
 def test_no_checkpoint_fetches_anything_when_it_is_opened(kind, args, no_network):
     import models
 
-    off = {"encoder_weights": None} if "encoder_weights" in args else {"pretrained": False}
+    off = dict.fromkeys({"encoder_weights", "weights"} & args.keys()) or {"pretrained": False}
     info = make_info(3)
     state = getattr(models, kind)(3, **{**args, **off}).state_dict()
     checkpoint = {"arch": {"type": kind, "args": args}, "dataset": info.to_plain(), "model": state}
@@ -75,6 +81,11 @@ def offline(monkeypatch, tmp_path):
         ),
         (lambda: DeepLab(3, backbone="timm/test_convnext", pretrained=True), ("arch.args.pretrained", "hub")),
         (lambda: SMP(3, 3, "Unet", "resnet18", "imagenet"), ("encoder_weights", "hub")),
+        (
+            lambda: SMP(3, 3, "Unet", "timm-efficientnet-b0", "imagenet"),
+            ("encoder_weights", "model.safetensors", "hub"),
+        ),
+        (lambda: HF(3, weights="owner/name", hub=True), ("arch.args.weights", "config.json", "hub")),
         (lambda: SMP(3, 3, "Unet", "tu-test_convnext", "imagenet"), ("arch.args.encoder_weights", "hub")),
     ],
 )
@@ -137,3 +148,20 @@ def test_a_hed_file_of_another_layout_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="is not HED's VGG16") as caught:
         FCN8s(3, pretrained=str(tmp_path / "other.h5"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_networks_whose_weights_were_converted_from_jax_load_by_name(monkeypatch, tmp_path, no_network):
+    hub = pytest.importorskip("huggingface_hub")
+    settings = timm.get_pretrained_cfg("vit_tiny_patch16_224")
+    assert (
+        settings.custom_load and settings.hf_hub_id
+    )  # what timm itself then reads is a state dict on the hub
+    torch.manual_seed(2)
+    state = timm.create_model("vit_tiny_patch16_224").state_dict()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    monkeypatch.setattr(
+        hub, "try_to_load_from_cache", lambda _, name: str(tmp_path / name) if name.endswith(".bin") else None
+    )
+    net = ViTSeg(3, backbone="vit_tiny_patch16_224", pretrained=True).backbone.net
+    assert torch.equal(net.blocks[0].attn.qkv.weight, state["blocks.0.attn.qkv.weight"])

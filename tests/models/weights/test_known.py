@@ -11,11 +11,14 @@ import torch
 import torchvision
 from sklearn.datasets import load_sample_image
 
-from models import FCN8s
+from models import FCN8s, UNetBackbone
 from models.backbone import build_backbone
 from models.weights.known import rename, vgg16_from_hed
 from models.weights.read import read_weights
+from tests.checkpoints import make_info
 from utils.dataset_info import Normalisation
+from utils.errors import CheckpointError
+from utils.training.finetune import load_matching, start_from
 
 LITE = [(0, 296), (1, 386), (2, 386)]
 
@@ -106,3 +109,25 @@ def test_fcn_starts_from_hed(caplog, monkeypatch):
     # on red, green, blue of 0..1: (pixel - 122.7 / 255) / (1 / 255)
     assert model.normalisation.mean == pytest.approx((122.7 / 255, 116.7 / 255, 104.0 / 255))
     assert model.normalisation.std == pytest.approx((1 / 255,) * 3)
+
+
+@pytest.mark.parametrize("library", [torchvision.models.resnet18, lambda: timm.create_model("resnet18")])
+def test_init_from_fills_every_layer_of_a_resnet(library):
+    torch.manual_seed(0)
+    net, model = library(), UNetBackbone(4, backbone="resnet18", pretrained=False)
+    table = load_matching(model, net.state_dict(), make_info(4), rename)
+    assert {entry.outcome for entry in table if entry.name.startswith("backbone.")} == {"loaded"}
+    assert torch.equal(model.backbone.stem[0].weight, net.conv1.weight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "prefix", ["features.", ""]
+)  # without it, its first layers have the names of a stage's
+def test_init_from_names_the_option_for_weights_of_other_backbones(tmp_path, monkeypatch, prefix):
+    monkeypatch.setattr("models.vgg.HIDDEN", 8)
+    model = FCN8s(4, backbone="vgg11", pretrained=False)
+    layers = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"]).state_dict()
+    torch.save({prefix + name: tensor for name, tensor in layers.items()}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"init_from: .*w\.pth: only 0 of .*by arch\.args\.pretrained"):
+        start_from(str(tmp_path / "w.pth"), model, make_info(4), rename=rename)

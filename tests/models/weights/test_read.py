@@ -59,12 +59,14 @@ def test_missing_and_cut_files_are_one_line(tmp_path, name):
     one_line(path, f"{name}: no such file")
     path.write_bytes(b"half a file")
     one_line(path, f"{name}: .*; copy it again")
+    path.write_bytes(b"<html>sign in</html>")
+    one_line(path, f"{name}: is a web page, not a file of weights; copy it again")
 
 
 def test_a_hostile_pickle_never_runs(tmp_path):
     marker = tmp_path / "executed"
     torch.save({"conv.weight": Hostile(marker)}, tmp_path / "w.pth")
-    one_line(tmp_path / "w.pth", "so it was not opened")
+    one_line(tmp_path / "w.pth", r"so it was not opened; write the network's state_dict\(\)")
     assert not marker.exists()
 
 
@@ -98,7 +100,7 @@ def test_a_changed_file_in_an_installed_package_is_refused(monkeypatch, tmp_path
     [
         ("pip:nothing-of-this-name", "no such package is installed; known ones: efficientnet-lite0"),
         ("pip:", "no such package is installed"),
-        ("pip:numpy", "does not hold one file of weights"),
+        ("pip:numpy", "the package holds no file of weights, where one is expected"),
     ],
 )
 def test_packages_without_weights_are_one_line(pretrained, message):

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from utils.augment import warp
-from utils.augment.draws import Ranges, blur_image, draw_geometry, jitter_colour, resized
+from utils.augment.draws import (
+    Ranges,
+    blur_image,
+    change_colour,
+    change_tone,
+    draw_geometry,
+    jitter_colour,
+    jitter_label,
+    resized,
+)
 from utils.augment.warp import warp_label
 
 FILL = (124, 116, 104)
@@ -145,3 +154,39 @@ def test_colour_keeps_grey_grey_and_turns_the_rest():
     luma = turned[0, 0] @ [0.299, 0.587, 0.114]
     assert not np.array_equal(turned, red) and luma >= 0.299 * 200 - 1
     assert np.array_equal(jitter_colour(red, Ranges(), np.random.default_rng(0)), red)
+
+
+def test_exposure_and_gamma_by_hand():
+    """value -> 255 * (exposure * value / 255) ** gamma, clipped to 1."""
+    for channels in (1, 3, 6):
+        image = np.repeat(np.array([[[0], [51], [102], [255]]], np.uint8), channels, axis=2)
+        dark = change_tone(image, Ranges(exposure=(0.5, 0.5)), np.random.default_rng(0))
+        assert dark[0, :, -1].tolist() == [0, 26, 51, 128]
+        toned = change_tone(image, Ranges(gamma=(2.0, 2.0)), np.random.default_rng(0))
+        assert toned[0, :, 0].tolist() == [0, 10, 41, 255] and toned.shape == image.shape
+        bright = change_tone(image, Ranges(exposure=(3.0, 3.0)), np.random.default_rng(0))
+        assert bright[0, :, 0].tolist() == [0, 153, 255, 255]
+
+
+def test_colours_change_with_a_probability():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    ranges = Ranges(brightness=0.5, exposure=(0.4, 0.6))
+
+    def changed(p):
+        results = [change_colour(image, ranges, p, np.random.default_rng(s)) for s in range(300)]
+        return np.mean([not np.array_equal(result, image) for result in results])
+
+    assert changed(0.0) == 0.0 and changed(1.0) > 0.98 and 0.2 < changed(0.3) < 0.4
+    rng = np.random.default_rng(0)
+    assert change_colour(image, Ranges(), 0.5, rng) is image
+    assert rng.random() == np.random.default_rng(0).random()  # nothing was drawn
+
+
+def test_a_label_is_bent_by_a_few_pixels_and_stays_complete():
+    label = np.zeros((96, 128), np.uint8)
+    label[:, 64:] = 1
+    bent = jitter_label(label, 3.0, np.random.default_rng(1))
+    assert set(np.unique(bent)) == {0, 1}  # no void at the border
+    moved = (bent == 1).sum(axis=1) - 64
+    assert 1 <= np.abs(moved).max() <= 7 and len(set(moved.tolist())) > 2
+    assert np.array_equal(label[:, 64:], np.ones((96, 64)))

@@ -29,7 +29,7 @@ def test_values_show_the_file_the_override_or_the_default_that_they_come_from(tm
     lines = [line.strip() for line in text.splitlines()]
     assert f'"epochs": 3,  // {child}' in lines
     assert '"base_channels": 8  // --set' in lines
-    assert any(line.startswith('"save_period": 10') and line.endswith(str(base)) for line in lines)
+    assert any(line.startswith('"save_period": 3') and line.endswith(str(base)) for line in lines)
     assert '// "bilinear": false  (default)' in lines
     assert '// "precision": "auto"  (default)' in lines
     assert not any('"params"' in line or '"num_classes"' in line for line in lines)

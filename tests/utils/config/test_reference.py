@@ -13,7 +13,13 @@ from tests.conftest import ROOT
 from tools.config_docs import make_page
 from utils.config.parse import is_key
 from utils.config.reference import describe_arguments
-from utils.config.sections import Experiment, OptimizerSection, SchedulerSection, TrainerSection
+from utils.config.sections import (
+    Experiment,
+    OptimizerSection,
+    SchedulerSection,
+    TeacherSection,
+    TrainerSection,
+)
 from utils.losses.build import LOSSES
 
 PAGE = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
@@ -23,7 +29,9 @@ def test_the_page_in_docs_is_the_generated_one():
     assert make_page() == PAGE, "run: python -m tools.config_docs --write"
 
 
-@pytest.mark.parametrize("section", [Experiment, TrainerSection, OptimizerSection, SchedulerSection])
+@pytest.mark.parametrize(
+    "section", [Experiment, TrainerSection, OptimizerSection, SchedulerSection, TeacherSection]
+)
 def test_every_key_of_a_section_is_described(section):
     words = describe_arguments(section)
     for key in dataclasses.fields(section):

@@ -87,3 +87,27 @@ class TestKinds:
         )
         sampler.start_step = 3
         assert list(sampler) == found[3:]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_repeat_factors_are_drawn_from_seed_and_epoch_alone(shuffle):
+    factors = np.array([1.0, 2.5, 1.0, 1.25])
+
+    def drawn(seed=1):
+        return EpochBatches(
+            4,
+            2,
+            lambda epoch, index: (epoch, index),
+            shuffle=shuffle,
+            drop_last=False,
+            seed=seed,
+            factors=factors,
+        )
+
+    sampler = drawn()
+    assert sampler.length == 6 and len(sampler) == 3
+    epochs = [keys(sampler, epoch) for epoch in range(1, 9)]
+    assert [keys(drawn(), epoch) for epoch in range(1, 9)] == epochs
+    assert all(keys(sampler, epoch, 1) == epochs[epoch - 1][1:] for epoch in range(1, 9))  # resumed within it
+    images = [sorted(index % 4 for part in epoch for _, index in part) for epoch in epochs]
+    assert len({tuple(found) for found in images}) > 1 and all({0, 1, 2, 3} == {*found} for found in images)

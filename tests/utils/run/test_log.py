@@ -15,7 +15,7 @@ from train import build_trainer, read_experiment
 from utils.config.sections import TrainerSection
 from utils.errors import ConfigError
 from utils.run.folder import RunFolder
-from utils.run.log import RunLog, require_tensorboard, time_left, without_nan
+from utils.run.log import RunLog, require_tensorboard, without_nan
 
 TRAIN = {"loss": 0.5, "Mean_IoU": 0.25, "Mean_F1": 0.4, "Mean_Dice": 0.4, "Class_IoU": {"a": 0.5, "b": None}}
 VAL = {"loss": math.nan, "Mean_IoU": 0.75}
@@ -125,10 +125,3 @@ def test_event_files_without_their_package_are_refused_before_anything_is_made(t
     with pytest.raises(ConfigError, match="tensorboard"):
         build_trainer(experiment, "cpu")
     assert not (tmp_path / "saved").exists()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(59, ""), (120, ", about 2 min left"), (9000, ", about 2.5 h left")]
-)
-def test_the_rest_of_a_run_in_words(seconds, words):
-    assert time_left(seconds) == words

@@ -23,17 +23,17 @@ def test_any_folder_gets_a_run_that_fits_and_is_long_enough(count, size, classes
     assert 1 < made.batch <= images * made.repeat
     assert steps >= 20, "epochs of a few steps are all validation and saving"
     assert made.epochs * steps >= 600
-    assert made.batch * made.crop**2 <= 8 * 256**2 or made.batch == 2
+    assert made.batch * made.crop**2 <= 4 * 256**2 or made.batch == 2
 
 
 def test_large_images_get_a_larger_crop_and_a_smaller_batch():
     small, large = defaults(size=(512, 512)), defaults(size=(1280, 1918))
-    assert (small.crop, small.batch) == (256, 8) and (large.crop, large.batch) == (512, 2)
+    assert (small.crop, small.batch) == (192, 4) and (large.crop, large.batch) == (416, 2)
 
 
 def test_large_objects_are_trained_on_whole_images_of_varied_colour():
     thin, thick = defaults(thickness=0.02), defaults(thickness=0.3)
-    assert (thin.crop, thin.batch, thin.jitter) == (256, 8, 0)
+    assert (thin.crop, thin.batch, thin.jitter) == (192, 4, 0)
     assert (thick.crop, thick.batch, thick.jitter) == (512, 2, 0.2)
     assert thick.train_options(512)["saturation"] == 0.2 and "saturation" not in thin.train_options(512)
     assert defaults(thickness=0.3, channels=1).jitter == 0
@@ -41,7 +41,7 @@ def test_large_objects_are_trained_on_whole_images_of_varied_colour():
 
 
 def test_few_images_are_passed_over_often_and_many_are_not():
-    assert defaults(12).repeat == 32 and defaults(1000).repeat == 1
+    assert defaults(12).repeat == 16 and defaults(1000).repeat == 1
 
 
 def test_loss_and_weights_follow_the_classes():

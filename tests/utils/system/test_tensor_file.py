@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,16 @@ def one_line(path) -> str:
 def test_a_pickle_that_would_run_code_is_refused_in_both_formats(tmp_path, archive):
     marker, path = tmp_path / "executed", tmp_path / "w.pth"
     torch.save({"a": Hostile(marker)}, path, _use_new_zipfile_serialization=archive)
+    assert "so it was not opened" in one_line(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_bare_pickle_that_would_run_code_is_refused_without_advice_to_run_it(tmp_path, protocol):
+    marker, path = tmp_path / "executed", tmp_path / "w.pth"
+    path.write_bytes(pickle.dumps({"a": Hostile(marker)}, protocol))
     message = one_line(path)
-    assert ("so it was not opened" if archive else "cannot be read as weights") in message
+    assert "weights_only" not in message and "trusted" not in message
     assert not marker.exists()
 
 
@@ -68,6 +77,7 @@ def test_a_flipped_bit_in_a_tensor_is_found(tmp_path):
         (b"", "is empty"),
         (b"\n<!DOCTYPE html><html>404</html>", "is a web page"),
         (b"junk", "cannot be read as weights"),
+        (b"hello", r"(it is no file of torch.save, or damaged)"),
     ],
 )
 def test_files_of_a_failed_download_are_named_for_what_they_are(tmp_path, content, reason):
@@ -82,6 +92,12 @@ def test_a_cut_file_is_refused(tmp_path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     assert "cannot be read as weights" in one_line(path)
+
+
+def test_a_missing_file_is_named_with_the_folder_that_was_looked_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"w.pth: no such file in {tmp_path}" in one_line(Path("w.pth"))
+    assert "is a folder" in one_line(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are of POSIX")

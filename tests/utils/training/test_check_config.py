@@ -58,3 +58,24 @@ def test_a_loss_beside_that_of_the_model_is_refused():
     del without["loss"]
     assert not problems_of(changed_config({"loss": None}, without))
     assert not problems_of(without) and not problems_of(changed_config(keys))
+
+
+def test_averages_and_crops_that_contradict_each_other_are_refused():
+    assert problems_of(changed_config({"trainer.ema_ramp": True, "trainer.swa_epochs": 5})) == [
+        "trainer.ema_ramp: raises trainer.ema_decay, which is not set",
+        "trainer.swa_epochs: 5 is more than trainer.epochs 4",
+    ]
+    both = problems_of(changed_config({"trainer.ema_decay": 0.9, "trainer.swa_epochs": 2}))
+    assert len(both) == 1 and both[0].startswith("trainer.swa_epochs: a second average of the weights beside")
+    crops = {"train_loader.args.crop_size": 16, "trainer.crop_schedule": [[0.5, 8], [0.7, [8, 16]]]}
+    assert not problems_of(changed_config(crops))
+    key = "trainer.crop_schedule"
+    for schedule in ([], [[0.5, 8], [0.5, 9]], [[0, 8]], [[1, 8]]):
+        (problem,) = problems_of(changed_config({**crops, key: schedule}))
+        assert problem.startswith(f"{key}: the shares of the run") and "not rising numbers" in problem
+    (problem,) = problems_of(changed_config({**crops, key: [[0.5, [16, 17]]]}))
+    assert problem.startswith(f"{key}: a crop is larger than train_loader.args.crop_size 16")
+    (problem,) = problems_of(changed_config({key: [[0.5, 8]]}))
+    assert problem == f"{key}: leads up to train_loader.args.crop_size, which is not set"
+    (problem,) = problems_of(changed_config({**crops, key: [[0.5, 0]]}))
+    assert problem.startswith(f"{key}: expected a list")

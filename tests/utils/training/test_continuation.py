@@ -104,6 +104,12 @@ def nchw(trainer) -> bool:
     return bool(batch.images.is_contiguous())
 
 
+def frozen(trainer, epoch: int) -> bool:
+    """Return whether batch norm keeps its statistics in an epoch."""
+    trainer.phases.start_epoch(epoch)
+    return not trainer.model.inc[0][1].training
+
+
 def forgot(trainer, name: str) -> bool:
     return trainer.monitor.name == name and trainer.monitor.best is None
 
@@ -135,6 +141,14 @@ TAKES_EFFECT = {
     "trainer.accumulate_steps": ({"trainer.accumulate_steps": 3}, lambda t: t.stepper.schedule.steps == 2),
     "trainer.ema_decay": ({"trainer.ema_decay": 0.5}, lambda t: torch.equal(
         next(t.stepper.ema.module.parameters()), next(t.model.parameters()))),
+    "trainer.ema_ramp": (
+        {"trainer.ema_decay": 0.5, "trainer.ema_ramp": True}, lambda t: t.stepper.ema.decay_at(1) == 2 / 11),
+    "trainer.swa_epochs": ({"trainer.swa_epochs": 2}, lambda t: t.phases.average.first == 3),
+    "trainer.bn_momentum": ({"trainer.bn_momentum": 0.3}, lambda t: t.model.inc[0][1].momentum == 0.3),
+    "trainer.bn_freeze_from": ({"trainer.bn_freeze_from": 0.5}, lambda t: not frozen(t, 2) and frozen(t, 3)),
+    "trainer.crop_schedule": (
+        {"trainer.crop_schedule": [[0.7, 8]], "train_loader.args.crop_size": 16},
+        lambda t: next(t.train_groups(3))[0].images.shape[-1] == 8),
 }  # fmt: skip
 REFUSED = {
     "name": {"name": "other"},
@@ -146,8 +160,9 @@ REFUSED = {
     "optimizer.layer_decay": {"optimizer.layer_decay": 0.9},
     "optimizer.no_decay_norm_bias": {"optimizer.no_decay_norm_bias": True},
 }
-# a value other than the default needs several GPUs or minutes of a compiler; both are read when the run is built
-SEEN_ELSEWHERE = {"use_synch_bn", "compile"}
+# a value other than the default needs several GPUs or minutes of a compiler; both are read when the run is built.
+# A teacher is a file: tests/models/test_teacher.py
+SEEN_ELSEWHERE = {"use_synch_bn", "compile", "teacher"}
 
 
 def keys_of(section: type, path: str = "") -> dict[str, Any]:

@@ -194,7 +194,7 @@ def test_the_memory_is_the_peak_of_this_process(tmp_path, caplog):
 
 
 def test_without_proc_the_system_is_asked_for_the_peak(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("utils.training.dry_run._STATUS", tmp_path / "missing")
+    monkeypatch.setattr("utils.system.memory.PROC", tmp_path / "missing")
     with caplog.at_level(logging.INFO):
         dry_run(make(tmp_path / "run"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from base import BaseModel
+from models import SegFormer
 from tests.parts import TinyNet
 from utils.config.sections import OptimizerSection
 from utils.errors import ConfigError
@@ -76,6 +77,15 @@ def test_layer_decay_multiplies_the_backbones_factor_and_splits_weight_decay():
         (pytest.approx(0.1 * 0.2 * 0.125), 0.01),
         (pytest.approx(0.1 * 0.2 * 0.125), 0.0),
     ]
+
+
+def test_the_stages_of_a_pyramid_are_layers_below_the_head():
+    model = SegFormer(3, backbone="mit_b0")
+    rates = {
+        id(p): group["lr"] for group in build(model, layer_decay=0.5).param_groups for p in group["params"]
+    }
+    for name, layer in (("head.fuse", 4), ("backbone.stages.3.norm", 3), ("backbone.stages.0.patch", 0)):
+        assert rates[id(model.get_submodule(name).weight)] == pytest.approx(0.1 * 0.5 ** (4 - layer))
 
 
 def test_a_decay_of_1_is_one_rate_and_frozen_layers_are_left_out():
