@@ -31,6 +31,8 @@ for line in sys.stdin:
     print(json.dumps(answer), flush=True)
 else:
     os._exit(0)
+os.environ.clear()
+os.environ.update(request["env"])
 os.chdir(request["cwd"])
 os.environ.clear()
 os.environ.update(request["env"])
@@ -99,9 +101,19 @@ class ForkServer:
         stdout = self._folder / f"{len(self._started)}.out"
         os.mkfifo(stdout)
         pid = self.ask(
+<<<<<<< HEAD
             code=code, argv=[*map(str, argv)], cwd=str(cwd), env=dict(os.environ),
             stdout=str(stdout), stderr=stderr and str(stderr),
         )  # fmt: skip
+=======
+            code=code,
+            argv=[*map(str, argv)],
+            cwd=str(cwd),
+            env=dict(os.environ),
+            stdout=str(stdout),
+            stderr=stderr and str(stderr),
+        )
+>>>>>>> fast
         self._started.append(ForkedProcess(self, pid, stdout))
         return self._started[-1]
 

@@ -80,19 +80,20 @@ def smallest(
             patch.setattr("torch.nn.Linear.reset_parameters", lambda layer: None)
         if not full_depth:
             patch.setitem(SIZES, "mit_b0", MiTSize((1, 1, 1, 1), SIZES["mit_b0"].channels))
-            for network, build in _SHALLOW.items():
-                patch.setattr(torchvision.models, network, build)
+            for place, build in _SHALLOW.items():
+                patch.setattr(place, build)
         model: BaseModel = getattr(models, name)(num_classes, in_channels, **{**SMALLEST[name], **arguments})
     if not full_depth and name not in ("EoMT", "ViTSeg"):  # which count their blocks
         _drop_repeated_blocks(model)
     return model
 
 
+# where models look torchvision's networks up: their stand-in for the module keeps what it has read once
 _SHALLOW: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": lambda weights: torchvision.models.ResNet(BasicBlock, [1, 1, 1, 1]),
-    "resnet50": lambda weights: torchvision.models.ResNet(Bottleneck, [1, 1, 2, 2]),
-    "densenet121": lambda weights: torchvision.models.DenseNet(32, (1, 2, 1, 2), 64),
-    "vgg16_bn": torchvision.models.vgg11_bn,
+    "models.resnet.tv.resnet18": lambda weights: torchvision.models.ResNet(BasicBlock, [1, 1, 1, 1]),
+    "models.resnet.tv.resnet50": lambda weights: torchvision.models.ResNet(Bottleneck, [1, 1, 2, 2]),
+    "models.densenet.tv.densenet121": lambda weights: torchvision.models.DenseNet(32, (1, 2, 1, 2), 64),
+    "models.segnet.tv.vgg16_bn": torchvision.models.vgg11_bn,
 }
 
 

@@ -57,7 +57,7 @@ def test_a_product_only_in_reduced_precision_and_for_few_pixels(precision, side,
         assert torch.equal(result, F.conv2d(images, layer.weight, layer.bias, padding=1))
 
 
-def narrow_vgg11(weights: None, init_weights: bool = True) -> torchvision.models.VGG:
+def narrow_vgg11(weights: None = None, init_weights: bool = False) -> torchvision.models.VGG:
     """Build torchvision's network with 64 instead of 4096 channels in the hidden layers of the classifier."""
     net = torchvision.models.VGG(make_layers(cfgs["A"]), init_weights=False)
     net.classifier[0], net.classifier[3] = nn.Linear(512 * 7 * 7, 64), nn.Linear(64, 64)
@@ -68,9 +68,9 @@ def narrow_vgg11(weights: None, init_weights: bool = True) -> torchvision.models
 @pytest.mark.slow
 def test_fc6_and_fc7_are_taken_from_vgg(tmp_path, monkeypatch):
     monkeypatch.setattr("models.vgg.HIDDEN", 64)
-    monkeypatch.setattr(torchvision.models, "vgg11", narrow_vgg11)
+    monkeypatch.setattr("models.vgg.tv.vgg11", narrow_vgg11)
     torch.manual_seed(0)
-    net = torchvision.models.vgg11(weights=None).eval()
+    net = narrow_vgg11().eval()
     torch.save(net.state_dict(), tmp_path / "vgg11.pth")
     backbone = FullyConvolutionalVGG("vgg11", pretrained=str(tmp_path / "vgg11.pth")).eval()
     images = torch.randn(1, 3, 224, 224)

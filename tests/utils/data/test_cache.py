@@ -97,15 +97,14 @@ def test_drawn_images_can_be_cached_and_split():
 @pytest.mark.slow
 def test_a_kill_leaves_no_half_cache(forks, own_cache):
     code = (
-        "import os, sys, time, numpy as np\nos.environ['SEGWRIGHT_CACHE'] = sys.argv[1]\n"
-        "from utils.data.cache import DiskCache\n"
+        "import time, numpy as np\nfrom utils.data.cache import DiskCache\n"
         "from tests.utils.data.test_cache import Numbers\n"
         "class Slow(Numbers):\n"
         "    def load_checked(self, index):\n"
         "        time.sleep(0.05)\n        return super().load_checked(index)\n"
         "print('go', flush=True)\nDiskCache(Slow(40))\n"
     )
-    child = forks.start(code, own_cache)
+    child = forks.start(code)
     assert child.stdout.readline() == "go\n"
     time.sleep(0.4)
     child.send_signal(signal.SIGKILL)
