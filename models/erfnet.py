@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, SegmentationOutput
+from models.auxiliary import auxiliary_head, with_auxiliary
 from models.blocks import init_weights
 
 _EPS = 1e-3  # of the authors' batch norms
@@ -24,6 +25,7 @@ class ERFNet(BaseModel):
         in_channels: channels of the images, at most 15.
         dropout: share of the channels that training sets to 0 in the blocks at an eighth of the size; those at
             a quarter have a tenth of it.
+        use_aux: train an auxiliary head on the encoder's features of stride 8 (``trainer.aux_weight``).
 
     Raises:
         ValueError: more than 15 image channels, for which the entrance has no room.
@@ -31,7 +33,9 @@ class ERFNet(BaseModel):
 
     stride = 8
 
-    def __init__(self, num_classes: int, in_channels: int = 3, dropout: float = 0.3) -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int = 3, dropout: float = 0.3, use_aux: bool = False
+    ) -> None:
         super().__init__(num_classes, in_channels)
         if in_channels > 15:
             raise ValueError(
@@ -50,11 +54,11 @@ class ERFNet(BaseModel):
         )  # fmt: skip
         self.classifier = nn.ConvTranspose2d(16, num_classes, 2, 2)
         init_weights(self)
+        self.aux = auxiliary_head(128, num_classes) if use_aux else None
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         features = self.encoder(images)  # N, 128, H/8, W/8
-        logits: Tensor = self.classifier(self.decoder(features))
-        return logits  # N, num_classes, H, W
+        return with_auxiliary(self, self.classifier(self.decoder(features)), features)  # N, num_classes, H, W
 
 
 class _Down(nn.Module):

@@ -101,19 +101,9 @@ class ForkServer:
         stdout = self._folder / f"{len(self._started)}.out"
         os.mkfifo(stdout)
         pid = self.ask(
-<<<<<<< HEAD
             code=code, argv=[*map(str, argv)], cwd=str(cwd), env=dict(os.environ),
             stdout=str(stdout), stderr=stderr and str(stderr),
         )  # fmt: skip
-=======
-            code=code,
-            argv=[*map(str, argv)],
-            cwd=str(cwd),
-            env=dict(os.environ),
-            stdout=str(stdout),
-            stderr=stderr and str(stderr),
-        )
->>>>>>> fast
         self._started.append(ForkedProcess(self, pid, stdout))
         return self._started[-1]
 

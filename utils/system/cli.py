@@ -15,6 +15,7 @@ from typing import TextIO
 from utils.errors import ConfigError, SegwrightError
 
 WORKER_DIED = "a worker process that prepares data died (killed, or out of memory); lower num_workers"
+_HUNG_UP = 129  # exit code after SIGHUP
 
 
 def _escape_output() -> None:
@@ -60,11 +61,16 @@ def run(main: Callable[[], int | None], *, debug: bool = False) -> int:
     """
     _escape_output()
     _wait_passively()
+    streams = sys.stdout, sys.stderr
+    terminals = [stream for stream in streams if _is_terminal(stream)]
+    code = None
     try:
-        return _run(main, debug)
+        code = _run(main, debug)
+        return code
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            _detach_if_dead(stream)
+        for stream in streams:
+            # a terminal that hung up fails at the next write only, such as that of a progress bar at exit
+            _detach_if_dead(stream, dead=code == _HUNG_UP and stream in terminals)
 
 
 def _run(main: Callable[[], int | None], debug: bool) -> int:
@@ -101,11 +107,20 @@ def _print_error(message: str) -> None:
         print(message, file=sys.stderr)
 
 
-def _detach_if_dead(stream: TextIO) -> None:
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _detach_if_dead(stream: TextIO, dead: bool = False) -> None:
     """Direct a stream whose reader or terminal has gone to the null device; else Python would exit with 120."""
     try:
         stream.flush()
     except (OSError, ValueError):
+        dead = True
+    if dead:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
