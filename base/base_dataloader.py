@@ -196,9 +196,9 @@ class BaseDataLoader(DataLoader[Any], ABC):
         self.info = self.dataset.info
         self.collate_fn = Collate(self.info.fill_colour)
 
-    def schedule_crops(self, sizes: Mapping[int, Size]) -> None:
+    def schedule_crops(self, steps: Sequence[tuple[int, Size]]) -> None:
         """Set the (height, width) of the crops of some epochs, before the first iteration."""
-        self.dataset.schedule_crops(sizes)
+        self.dataset.schedule_crops(steps)
 
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
         """Choose the epoch of the next iteration, and the batch that it starts with.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 from utils.augment.transform import SampleTransform
@@ -16,12 +16,18 @@ class CropsByEpoch:
     """
 
     transform: SampleTransform
-    _crops: Mapping[int, SampleTransform] = {}
+    _crops: Sequence[tuple[int, SampleTransform]] = ()
 
-    def schedule_crops(self, sizes: Mapping[int, Size]) -> None:
-        """Set the (height, width) of the crops of some epochs; the others keep that of the options."""
-        self._crops = {epoch: replace(self.transform, crop_size=size) for epoch, size in sizes.items()}
+    def schedule_crops(self, steps: Sequence[tuple[int, Size]]) -> None:
+        """Set the crops of the first epochs; later ones keep the size of the options.
+
+        Args:
+            steps: (last epoch, (height, width) of the crops), by rising epochs; epochs count from 1.
+        """
+        self._crops = [(last, replace(self.transform, crop_size=size)) for last, size in steps]
 
     def transform_of(self, epoch: int) -> SampleTransform:
-        """Return the transform of the samples of an epoch."""
-        return self._crops.get(epoch, self.transform)
+        """Return the transform of the samples of an epoch; epoch 0, of a dry run, has the size of the options."""
+        if epoch < 1:
+            return self.transform
+        return next((transform for last, transform in self._crops if epoch <= last), self.transform)

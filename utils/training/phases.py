@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -83,23 +84,27 @@ def progress_at(epoch: int, epochs: int) -> float:
     return (epoch - 1) / epochs
 
 
-def crop_sizes(options: TrainerSection) -> dict[int, Size]:
-    """Return the training crop (height, width) of each epoch for which ``crop_schedule`` names one."""
-    sizes = {}
-    for epoch in range(1, options.epochs + 1):
-        done = progress_at(epoch, options.epochs)
-        entry = next((size for until, size in options.crop_schedule or () if done < until), None)
-        if entry is not None:
-            height, width = (entry, entry) if isinstance(entry, int) else entry
-            sizes[epoch] = (height, width)
-    return sizes
+def crop_sizes(options: TrainerSection) -> list[tuple[int, Size]]:
+    """Return the steps of ``crop_schedule`` as (last epoch, (height, width) of the crops), by rising epochs."""
+    steps = []
+    for until, entry in options.crop_schedule or ():
+        last = math.ceil(until * options.epochs)
+        while progress_at(last + 1, options.epochs) < until:  # rounding of the product
+            last += 1
+        while progress_at(last, options.epochs) >= until:
+            last -= 1
+        height, width = (entry, entry) if isinstance(entry, int) else entry
+        steps.append((last, (height, width)))
+    return steps
 
 
 def largest_crop_epoch(options: TrainerSection, epoch: int) -> int:
     """Return an epoch, from ``epoch`` on, in which the training crops are largest."""
-    sizes = crop_sizes(options)
-    # epochs without an entry have the crop size of the data, to which those of the schedule rise
-    return max(
-        range(epoch, options.epochs + 1),
-        key=lambda e: sizes[e][0] * sizes[e][1] if e in sizes else float("inf"),
-    )
+    steps = [(last, size) for last, size in crop_sizes(options) if last >= epoch]
+    if not steps:
+        return epoch
+    if (
+        steps[-1][0] < options.epochs
+    ):  # the last epochs have the crop size of the data, to which the steps rise
+        return options.epochs
+    return max(steps, key=lambda step: step[1][0] * step[1][1])[0]

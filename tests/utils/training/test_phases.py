@@ -19,7 +19,7 @@ from tests.test_trainer import StopsAt, lines, same
 from utils.config.sections import TrainerSection
 from utils.errors import Interrupted
 from utils.run.checkpoint import load_checkpoint
-from utils.training.phases import crop_sizes, largest_crop_epoch
+from utils.training.phases import crop_sizes, largest_crop_epoch, progress_at
 
 ARGS: dict[str, Any] = {
     "split": "train", "num_images": 6, "image_size": 24, "batch_size": 2, "shuffle": True, "crop_size": 24,
@@ -111,10 +111,26 @@ def test_a_signal_while_statistics_are_estimated_leaves_no_trace_of_them(tmp_pat
     assert same(*runs)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 10, 30, 49])
+def test_a_step_of_crops_lasts_while_its_share_of_the_run_is_not_done(epochs):
+    schedule = [(share / 10, 8 * share) for share in range(1, 10)]
+    found = crop_sizes(TrainerSection(epochs=epochs, crop_schedule=schedule))
+    for last, size in found:
+        until = dict((side, share) for share, side in schedule)[size[0]]
+        assert progress_at(last, epochs) < until <= progress_at(last + 1, epochs)
+
+
+def test_a_run_of_any_length_is_looked_over_at_once():
+    options = TrainerSection(epochs=10**9, crop_schedule=[(0.5, 8)])
+    assert crop_sizes(options) == [(5 * 10**8, (8, 8))]
+    assert largest_crop_epoch(options, 3) == 10**9
+    assert largest_crop_epoch(TrainerSection(epochs=10**9), 3) == 3
+
+
 def test_crops_follow_the_epoch_in_every_worker():
     options = TrainerSection(epochs=4, crop_schedule=CROPS)
     sizes = crop_sizes(options)
-    assert sizes == {1: (8, 8), 2: (8, 8), 3: (16, 12)}
+    assert sizes == [(2, (8, 8)), (3, (16, 12))]
     assert [largest_crop_epoch(options, epoch) for epoch in (1, 4)] == [4, 4]
     assert largest_crop_epoch(TrainerSection(epochs=4), 2) == 2
     found = []
