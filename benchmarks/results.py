@@ -2,7 +2,7 @@
 
     python benchmarks/results.py                                    # the names, and what they claim
     python benchmarks/results.py quick_start
-    python benchmarks/results.py camvid_unet --data-dir DIR [--fast] [--keep FOLDER] [--set KEY=VALUE ...]
+    python benchmarks/results.py NAME [--data-dir DIR] [--fast] [--keep FOLDER] [--set KEY=VALUE ...]
 
 The rows stand in benchmarks/results.json: config, seed, figure, tolerance, and the sha256 of all metrics of the
 run that the claim comes from. A row is trained with its config and seed, and evaluated on complete images of its
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: dict[str, Any] = json.loads(ROWS.read_text(encoding="utf-8"))
     parser.add_argument("name", nargs="?", choices=sorted(rows), help="row (default: list them)")
     parser.add_argument("--data-dir", help="folder of the data set")
-    parser.add_argument("--fast", action="store_true", help="train a tenth of the epochs")
+    parser.add_argument("--fast", action="store_true", help="train fewer epochs, with a claim of their own")
     parser.add_argument("--keep", type=Path, help="folder for the run (default: deleted in the end)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in train.py")
     args = parser.parse_args(argv)
@@ -88,7 +88,7 @@ def compare(name: str, row: dict[str, Any], args: argparse.Namespace, folder: Pa
 
 
 def claim_of(row: dict[str, Any], *, fast: bool) -> Claim:
-    """Return the claim of a row, or that of a tenth of its epochs."""
+    """Return the claim of a row, or that of its fast form."""
     part = row["fast"] if fast else row
     return Claim(part["epochs"], part["value"], part["tolerance"])
 
@@ -107,7 +107,7 @@ def digest(metrics: dict[str, Any]) -> str:
 
 
 def evaluated(row: dict[str, Any], claim: Claim, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Train in ``folder`` and return the metrics of the best weights or of the row's ``checkpoint``."""
+    """Train in ``folder`` and return the metrics of the best weights."""
     settings = [
         f"trainer.epochs={claim.epochs}",
         f"trainer.save_dir={folder / 'saved'}",
@@ -118,7 +118,7 @@ def evaluated(row: dict[str, Any], claim: Claim, args: argparse.Namespace, folde
     options = [word for setting in (*settings, *args.set) for word in ("--set", setting)]
     run_script("train.py", "--config", str(ROOT / row["config"]), *options)
     (run,) = sorted((folder / "saved").glob("*/*/"))[-1:]
-    model = run / row.get("checkpoint", "best_model.pth")
+    model = run / "best_model.pth"
     report = folder / "report"
     run_script("evaluate.py", "--model", str(model), "--split", row["split"], "--output", str(report))
     metrics: dict[str, Any] = json.loads((report / "metrics.json").read_text(encoding="utf-8"))["metrics"]

@@ -176,7 +176,8 @@ def evaluation_dataset(
         component = _with_arguments(component, {"data_dir": data_dir})
     if split is None and path == "train_loader":
         require(DATA_SETS, component, path)
-        rest = open_loader(_with_number(component), path, sections.seed).get_val_loader()
+        plain = _without(_with_number(component), _OF_BATCHES)
+        rest = open_loader(plain, path, sections.seed).get_val_loader()
         if rest is None:
             raise ConfigError("the config has neither val_loader nor val_split: name a --split")
         return rest.dataset

@@ -17,9 +17,8 @@ from utils.config.annotations import MAY_CHANGE, Fraction, NonNegativeInt, Posit
 from utils.config.factory import refuse
 from utils.data.folder_files import find_files, spelt_out
 from utils.data.labels import ColourTable, LabelTable
-from utils.data.pairing import listed_pairs, name_some, pairs_of_list
+from utils.data.pairing import listed_pairs, pairs_of_list, require_masks
 from utils.data.splits import split_folds, split_groups
-from utils.errors import DataError
 from utils.images.read import read_image
 
 
@@ -136,7 +135,7 @@ class FolderDataSet(BaseDataSet):
         else:
             images, masks = self._find_both()
             if masks is not None:
-                _require_masks(images, masks)
+                require_masks(images, masks, "image_suffix and mask_suffix")
             found = [(name, image, None if masks is None else masks[name]) for name, image in images.items()]
         return [Sample(name, image, mask, splits.group_of(name)) for name, image, mask in found]
 
@@ -171,14 +170,3 @@ class Folder(BaseDataLoader):
     """Batches of :class:`FolderDataSet`."""
 
     dataset_class = FolderDataSet
-
-
-def _require_masks(images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-    missing = [path for name, path in images.items() if name not in masks]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(images)} images have no mask: {name_some(missing)}; "
-            "masks are matched by name, see image_suffix and mask_suffix",
-            kind="unpaired",
-            paths=missing,
-        )

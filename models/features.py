@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from utils.dataset_info import Normalisation
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Base of every encoder that a decoder is put on.
 
     Attributes:
@@ -28,9 +29,9 @@ class Backbone(nn.Module):
     usual: Normalisation = Normalisation()  # ImageNet's
     _stages: dict[str, int] | None = None
 
+    @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features (N, channels, H / reduction, W / reduction) of (N, C, H, W) images."""
-        raise NotImplementedError
 
     @property
     def num_layers(self) -> int:

@@ -58,7 +58,7 @@ def load_teacher(
     if experiment.channels_last:
         network = network.to(memory_format=torch.channels_last)
     logger.info("Teacher: %s, weight %g, temperature %g", path, options.weight, options.temperature)
-    return Teacher(network, own, info, options, source)
+    return Teacher(network, own, info, options, source, device)
 
 
 def _find(given: str) -> Path:

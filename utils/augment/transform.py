@@ -23,7 +23,7 @@ from utils.augment.draws import (
 from utils.augment.erase import erase
 from utils.augment.external import MIRRORING, Albumentations, check_albumentations
 from utils.augment.options import Erasing, Mixes, check_mix_classes, check_objects, read_erase, read_mix
-from utils.augment.warp import Geometry, Size, fill_outside, warp_image, warp_label
+from utils.augment.warp import Geometry, Size, fill_outside, size_of, warp_image, warp_label
 from utils.config.annotations import Fraction, NonNegativeFloat, PositiveFloat, Side
 from utils.config.factory import Problem, join, refuse
 from utils.config.parse import Mistakes
@@ -163,9 +163,7 @@ class SampleTransform:
     @functools.cached_property
     def output_size(self) -> Size | None:
         """(height, width) of the output; ``None`` where it depends on the image."""
-        if self.crop_size is None or isinstance(self.crop_size, int):
-            return None if self.crop_size is None else (self.crop_size, self.crop_size)
-        return int(self.crop_size[0]), int(self.crop_size[1])
+        return None if self.crop_size is None else size_of(self.crop_size)
 
     @functools.cached_property
     def is_random(self) -> bool:

@@ -8,6 +8,7 @@ colour in the image.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,12 @@ from utils.dataset_info import IGNORE_INDEX
 Size = tuple[int, int]  # height, width
 
 _JPEG_REDUCTIONS = (8, 4, 2)
+
+
+def size_of(side: int | Sequence[int]) -> Size:
+    """Return (height, width) of a side in pixels, or of such a pair."""
+    height, width = (side, side) if isinstance(side, int) else side
+    return int(height), int(width)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from utils.config.annotations import (
     PositiveFloat,
     PositiveInt,
     Range,
+    Share,
     Side,
     Threads,
 )
@@ -151,7 +152,7 @@ class TrainerSection:
     ema_decay: Annotated[float, Range(0, 0.999999)] | None = None  # at 1 the average stays untrained
     ema_ramp: bool = False
     swa_epochs: NonNegativeInt = 0
-    bn_momentum: Annotated[float, Range(0, 1, exclusive_minimum=True)] | None = None
+    bn_momentum: Share | None = None
     bn_freeze_from: Fraction | None = None
     crop_schedule: list[tuple[Fraction, Side | tuple[Side, Side]]] | None = None
     activation_checkpointing: Annotated[bool, MAY_CHANGE] = False

@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from utils.data.cache import load_json, save_json
 from utils.data.class_histograms import Labels, dense, mask_histograms
 from utils.dataset_info import IGNORE_INDEX, DatasetInfo
 
@@ -101,22 +100,25 @@ def weights_from_counts(mode: Mode, counts: ClassCounts) -> list[float]:
 
 
 def count_classes(dataset: Labels, num_classes: int) -> ClassCounts:
-    """Count the pixels of every mask of a data set, several masks at a time; the result is cached.
+    """Count the pixels of every mask of a data set; the counts of each mask are cached.
 
     Raises:
         DataError: a mask cannot be read, or holds a value that is neither a class nor void.
     """
-    key = dataset.fingerprint()
-    rows = load_json("histogram", key)
-    if not (isinstance(rows, list) and len(rows) == num_classes + 1 and len(rows[0]) == 3):
-        rows = _sum(dense(mask_histograms(dataset)), num_classes)
-        save_json("histogram", key, rows)
-    return _counts(rows)
+    return sum_histograms(dense(mask_histograms(dataset)), num_classes)
 
 
 def sum_histograms(histograms: Iterable[np.ndarray], num_classes: int) -> ClassCounts:
     """Return the counts of images from their label histograms, (256,) each."""
-    return _counts(_sum(histograms, num_classes))
+    pixels, held, images = (np.zeros(num_classes, dtype=np.int64) for _ in range(3))
+    void = 0
+    for histogram in histograms:
+        classes = histogram[:num_classes]
+        pixels += classes
+        held += (classes > 0) * histogram.sum()  # all pixels of the images that hold the class
+        images += classes > 0
+        void += int(histogram[IGNORE_INDEX])
+    return ClassCounts(pixels, held, images, void)
 
 
 def weight_table(
@@ -132,23 +134,3 @@ def weight_table(
         images = f"{counts.images[index]:6d} images"
         lines.append(f"  {name:<{width}}  {share:8.3%}  {images}  weight {weights[index]:.4g}{absent}")
     return lines
-
-
-def _counts(rows: list[list[int]]) -> ClassCounts:
-    """Return the rows of :func:`_sum` as counts."""
-    table = np.array(rows, dtype=np.int64)
-    return ClassCounts(table[:-1, 0], table[:-1, 1], table[:-1, 2], int(table[-1, 0]))
-
-
-def _sum(histograms: Iterable[np.ndarray], num_classes: int) -> list[list[int]]:
-    """Return the rows (pixels, all pixels of images with it, images) of each class, then of void."""
-    rows = np.zeros((num_classes + 1, 3), dtype=np.int64)
-    for histogram in histograms:
-        classes = histogram[:num_classes]
-        held = classes > 0
-        rows[:-1, 0] += classes
-        rows[:-1, 1] += held * histogram.sum()
-        rows[:-1, 2] += held
-        rows[-1, 0] += histogram[IGNORE_INDEX]
-    plain: list[list[int]] = rows.tolist()
-    return plain

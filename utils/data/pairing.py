@@ -49,6 +49,30 @@ def require_files(paths: Iterable[Path], description: str) -> None:
         )
 
 
+def require_masks(
+    images: Mapping[str, Path], masks: Mapping[str, Path], options: str, prefix: str = ""
+) -> None:
+    """Refuse images for which there is no mask.
+
+    Args:
+        images: files by name.
+        masks: files by name.
+        options: what the message sends the user to.
+        prefix: its beginning.
+
+    Raises:
+        DataError: naming some of the images.
+    """
+    missing = [path for name, path in images.items() if name not in masks]
+    if missing:
+        raise DataError(
+            f"{prefix}{len(missing)} of {len(images)} images have no mask: {name_some(missing)}; "
+            f"masks are matched by name, see {options}",
+            kind="unpaired",
+            paths=missing,
+        )
+
+
 def name_some(paths: Sequence[Path | str], most: int = 3) -> str:
     """Return the first ``most`` names, and ``...`` where there are more."""
     return ", ".join(map(str, paths[:most])) + (" ..." if len(paths) > most else "")

@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.data.folder_files import find_files
 from utils.data.labels import LabelTable
-from utils.data.pairing import name_some
+from utils.data.pairing import require_masks
 from utils.dataset_info import IGNORE_INDEX
 from utils.errors import ConfigError, DataError
 from utils.images.header import image_size
@@ -40,14 +40,7 @@ def find_pairs(images: str, masks: str, mask_suffix: str = "") -> list[LabelledP
         DataError: a folder is missing or empty, or an image has no mask.
     """
     found, labels = find_files(Path(), images), find_files(Path(), masks, mask_suffix)
-    missing = [path for name, path in found.items() if name not in labels]
-    if missing:
-        raise DataError(
-            f"--labelled: {len(missing)} of {len(found)} images have no mask: {name_some(missing)}; masks are "
-            "matched by name, see --mask-suffix",
-            kind="unpaired",
-            paths=missing,
-        )
+    require_masks(found, labels, "--mask-suffix", prefix="--labelled: ")
     return [LabelledPair(name, path, labels[name]) for name, path in found.items()]
 
 

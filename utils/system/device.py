@@ -41,11 +41,9 @@ def resolve_devices(name: str | None, n_gpu: int) -> list[torch.device]:
     return [torch.device("cuda", number) for number in numbers]
 
 
-def resolve_device(name: str | None = None, n_gpu: int = 1) -> torch.device:
+def resolve_device(name: str | None = None) -> torch.device:
     """Choose the single device to run on, by default the first GPU or the CPU; see :func:`resolve_devices`."""
-    if name is None:
-        return torch.device("cuda", 0) if n_gpu and torch.cuda.device_count() else torch.device("cpu")
-    return resolve_devices(name, n_gpu)[0]
+    return resolve_devices(name or ("cuda" if torch.cuda.device_count() else "cpu"), 1)[0]
 
 
 def _from_count(n_gpu: int) -> list[torch.device]:

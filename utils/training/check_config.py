@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from utils.augment.warp import Size
+from utils.augment.warp import size_of
 from utils.config.auto_batch import BATCH, EFFECTIVE, STEPS, batch_problems
 from utils.config.factory import Catalogue, Problem, find, show
 from utils.config.sections import Experiment, cross_check
@@ -114,16 +113,11 @@ def crops_follow_a_schedule(experiment: Experiment) -> list[str]:
         reason = "leads up to train_loader.args.crop_size, which is not set"
         problems.append(Problem(key, reason))
     elif any(
-        side > most for _, size in schedule for side, most in zip(_pair(size), _pair(last), strict=True)
+        side > most for _, size in schedule for side, most in zip(size_of(size), size_of(last), strict=True)
     ):
         reason = f"a crop is larger than train_loader.args.crop_size {show(last)}, to which they rise"
         problems.append(Problem(key, reason))
     return problems
-
-
-def _pair(size: int | Sequence[int]) -> Size:
-    height, width = (size, size) if isinstance(size, int) else size
-    return height, width
 
 
 @cross_check(BATCH, EFFECTIVE, STEPS, "val_loader.args.batch_size")

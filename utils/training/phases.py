@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from utils.augment.warp import Size
+from utils.augment.warp import Size, size_of
 from utils.config.sections import TrainerSection
 from utils.training.average import LastEpochsAverage
 from utils.training.batch_norm import (
@@ -93,8 +93,7 @@ def crop_sizes(options: TrainerSection) -> list[tuple[int, Size]]:
             last += 1
         while progress_at(last, options.epochs) >= until:
             last -= 1
-        height, width = (entry, entry) if isinstance(entry, int) else entry
-        steps.append((last, (height, width)))
+        steps.append((last, size_of(entry)))
     return steps
 
 
@@ -103,8 +102,7 @@ def largest_crop_epoch(options: TrainerSection, epoch: int) -> int:
     steps = [(last, size) for last, size in crop_sizes(options) if last >= epoch]
     if not steps:
         return epoch
-    if (
-        steps[-1][0] < options.epochs
-    ):  # the last epochs have the crop size of the data, to which the steps rise
+    # the last epochs have the crop size of the data, to which the steps rise
+    if steps[-1][0] < options.epochs:
         return options.epochs
     return max(steps, key=lambda step: step[1][0] * step[1][1])[0]

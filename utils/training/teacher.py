@@ -40,6 +40,7 @@ class Teacher:
         student: classes and normalisation of the training data.
         options: the config's ``teacher`` section.
         source: the file of the network.
+        device: the student's device.
 
     Raises:
         ConfigError: the classes or the number of channels are not those of the training data.
@@ -52,6 +53,7 @@ class Teacher:
         student: DatasetInfo,
         options: TeacherSection,
         source: TeacherSource,
+        device: torch.device,
     ) -> None:
         if info.in_channels != student.in_channels:
             raise ConfigError(
@@ -63,9 +65,12 @@ class Teacher:
         except ValueError as error:
             raise ConfigError(f"teacher.model: {source.path}: beside the data, it {error}") from error
         self.network = network.eval().requires_grad_(False)
-        self.options, self._student, self._source = options, student, source
+        self.options, self._source = options, source
         self._order = None if info.classes == student.classes else order
-        self._normalise = _between(student, info)
+        # made once: a copy to a GPU in every step would wait for it
+        self._normalise = _between(student, info, device)
+        fill = torch.tensor([[student.fill_colour]], dtype=torch.uint8, device=device)
+        self._fill = normalise(fill, student).view(1, -1, 1, 1)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -92,9 +97,7 @@ class Teacher:
         Such pixels have the fill colour to the bit. A transform of ``albumentations`` may change it; then they are
         void pixels like others. A void pixel of an image that happens to have this colour is left out too.
         """
-        info, device = self._student, batch.images.device
-        fill = normalise(torch.tensor([[info.fill_colour]], dtype=torch.uint8, device=device), info)
-        painted = (batch.images == fill.view(1, -1, 1, 1)).all(dim=1)
+        painted = (batch.images == self._fill).all(dim=1)
         return batch.target.masked_fill(painted & (batch.target == IGNORE_INDEX), OUTSIDE)
 
 
@@ -115,11 +118,11 @@ def require_same(recorded: Mapping[str, Any] | None, source: TeacherSource) -> N
         )
 
 
-def _between(student: DatasetInfo, teacher: DatasetInfo) -> Callable[[Tensor], Tensor]:
+def _between(student: DatasetInfo, teacher: DatasetInfo, device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the function from images in the student's normalisation to the same in the teacher's."""
     if student.normalisation == teacher.normalisation:
         return lambda images: images
     pairs = list(zip(student.mean, teacher.mean, student.std, teacher.std, strict=True))
-    factor = torch.tensor([std / other for _, _, std, other in pairs]).view(1, -1, 1, 1)
-    shift = torch.tensor([(mean - own) / other for mean, own, _, other in pairs]).view(1, -1, 1, 1)
-    return lambda images: images * factor.to(images.device) + shift.to(images.device)
+    factor = torch.tensor([std / other for _, _, std, other in pairs], device=device).view(1, -1, 1, 1)
+    shift = torch.tensor([(mean - own) / other for mean, own, _, other in pairs], device=device)
+    return lambda images: images * factor + shift.view(1, -1, 1, 1)

@@ -110,6 +110,35 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
+HANGS_UP = """
+import os, pty, signal, sys
+from utils.errors import Interrupted
+from utils.system import cli
+def work():
+    os.write(ready[1], b"x")
+    os.read(closed[0], 1)  # until the terminal has gone
+    raise Interrupted("stopped", signal.SIGHUP)
+ready, closed = os.pipe(), os.pipe()
+pid, terminal = pty.fork()
+if not pid:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1) for number in (1, 2))
+    cli._print_error = lambda message: None  # the first write is that at exit
+    code = cli.run(work)
+    sys.stderr.write("bar")  # a progress bar that is deleted
+    sys.exit(code)
+os.read(ready[0], 1)
+os.close(terminal)
+os.write(closed[1], b"x")
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_write_at_exit_to_a_terminal_that_hung_up_leaves_the_exit_code(forks):
+    done = forks.run(HANGS_UP)
+    assert done.stdout == "129\n", done.stderr
+
+
 @pytest.mark.slow
 def test_a_run_whose_terminal_is_closed_saves_and_exits_with_129(forks, tmp_path):
     data = {"type": "Shapes", "args": {"split": "train", "num_images": 9, "image_size": 16, "batch_size": 2}}

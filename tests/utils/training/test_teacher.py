@@ -26,7 +26,9 @@ def teacher_of(info=INFO, temperature: float = 2.0) -> Teacher:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         network = TinyNet(info.num_classes)
-    return Teacher(network, info, INFO, TeacherSection("teacher.pth", 0.5, temperature), SOURCE)
+    return Teacher(
+        network, info, INFO, TeacherSection("teacher.pth", 0.5, temperature), SOURCE, torch.device("cpu")
+    )
 
 
 def test_a_teacher_sees_the_images_in_its_own_normalisation_and_answers_in_the_students_order():
